@@ -1,0 +1,40 @@
+# Each target builds .venv by itself, only as much of it as it needs, and at once when it is there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench docs clean
+
+demo: .venv/run.stamp
+	$(BIN)/fluxrig demo $(ARGS)
+
+test: .venv/dev.stamp
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/fluxrig docs --check
+
+bench: .venv/run.stamp
+	$(BIN)/fluxrig bench codec $(ARGS)
+
+docs: .venv/run.stamp
+	$(BIN)/fluxrig docs
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/pip.stamp:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+.venv/run.stamp: .venv/pip.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@

@@ -1,0 +1,1 @@
+"""What both ends agree on: message, codec, config model, gear contract, bus, errors, CLI."""

@@ -1,0 +1,1 @@
+"""Rack files: read, checked, drawn."""

@@ -1,0 +1,71 @@
+"""What a checked Rack file says, ready for the engine. Made by `fluxrig.rackfile.load` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fluxrig.gear import GearConfig
+
+WhenFull: TypeAlias = Literal["block", "drop_oldest"]
+
+UPLINK = "uplink"
+"""The built-in sink: a message is accepted once the leaf's stream has stored it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One port of one gear."""
+
+    gear: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.gear}.{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class WireSpec:
+    """One wire from an output to an input. `queue` counts messages."""
+
+    source: Endpoint
+    target: Endpoint
+    queue: int
+    when_full: WhenFull
+
+
+@dataclass(frozen=True, slots=True)
+class GearSpec:
+    """One gear of a Rack."""
+
+    name: str
+    kind: str
+    uns: str
+    config: GearConfig
+    timeout_s: float
+    """How long one `process` call may take before the engine gives up on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnakeSpec:
+    """Where the Mixer is."""
+
+    host: str
+    port: int
+    token: str
+    """The shared token of Rack and Mixer; never printed."""
+
+    def __repr__(self) -> str:
+        return f"SnakeSpec(host={self.host!r}, port={self.port})"
+
+
+@dataclass(frozen=True, slots=True)
+class RackSpec:
+    """A whole Rack."""
+
+    name: str
+    uns: str
+    snake: SnakeSpec | None
+    gears: Mapping[str, GearSpec]
+    wires: tuple[WireSpec, ...]

@@ -1,0 +1,1 @@
+"""Gears: what touches the outside world or changes a message. One folder is one kind."""

@@ -1,0 +1,1 @@
+"""The Mixer: what is known or kept for everyone."""
