@@ -11,6 +11,8 @@ FluxrigError
 │   ├── EndOfStream          no more will come (drain what is under way)
 │   ├── BadMessage           this one message cannot be taken (error port or dead letter, go on)
 │   └── Fatal                stop this gear, keep the others
+├── Dropped                  a full wire let go of a batch, as its `when_full: drop_oldest` asks
+├── Stopped                  the engine stopped before a batch was settled
 ├── BusError                 the NATS side
 │   ├── ServerError          nats-server cannot start or stay up: binary, port, disk, lock
 │   └── BusUnavailable       no connection within the time allowed
@@ -87,6 +89,14 @@ class BadMessage(GearError):
 
 class Fatal(GearError):
     """This gear can't go on, and trying again will not help. The others keep running."""
+
+
+class Dropped(FluxrigError):
+    """A full wire let go of a batch, as its `when_full: drop_oldest` asks."""
+
+
+class Stopped(FluxrigError):
+    """The engine stopped before a batch was settled."""
 
 
 class BusError(FluxrigError):

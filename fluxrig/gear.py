@@ -70,7 +70,7 @@ class Context:
     uns: str
     """The UNS path of the asset the gear stands for: the Rack's path and the gear's own."""
     clock: Clock = field(default_factory=SystemClock)
-    log: logging.Logger = logging.getLogger("fluxrig.gear")
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("fluxrig.gear"))
 
     @property
     def src(self) -> str:
@@ -86,7 +86,7 @@ class Context:
         uns: str | None = None,
         **fields: Any,
     ) -> FluxMsg:
-        """Make a message of this gear; `ts` defaults to now, `uns` to the gear's asset, `id` to a UUIDv7."""
+        """Make a message of this gear: by default true now, of the gear's own asset, with a new UUIDv7."""
         now = self.clock.now_ns()
         return FluxMsg(
             id=fields.pop("id", None) or new_id(now),
@@ -146,7 +146,7 @@ class Outputs:
 
 
 Receipt: TypeAlias = Awaitable[None]
-"""Resolves when all that came of an emitted batch is stored or was filtered on purpose; raises what failed."""
+"""Resolves when all that came of an emitted batch is stored or filtered on purpose; raises what failed."""
 
 
 class Emit(Protocol):
@@ -160,7 +160,7 @@ class Gear(ABC, Generic[C]):
     """Base of all gears. Subclasses override what they need; `__init__` does no I/O."""
 
     max_batch: ClassVar[int] = 0
-    """Up to how many waiting messages the engine may join into one `process` call; 0: one batch as emitted."""
+    """Up to how many waiting messages the engine may join into one `process` call; 0: none."""
 
     def __init__(self, config: C, context: Context) -> None:
         self.config = config

@@ -30,7 +30,7 @@ class FluxMsg:
     def __init__(
         self,
         *,
-        id: bytes,  # noqa: A002 - the field's name in the CDDL
+        id: bytes,
         ts: int,
         src: str,
         uns: str,
