@@ -1,0 +1,1 @@
+"""A source of sequence-numbered messages at a given rate, for tests and benchmarks."""
