@@ -243,10 +243,10 @@ class Node:
         return receipt
 
     async def _send(self, port: str, batch: Batch, receipts: tuple[Receipt, ...]) -> None:
-        if port not in self.outputs:
-            raise Fatal(f"{self.manifest.kind} has no output {port!r}; it has {', '.join(self.outputs)}")
         if not batch:
             return
+        if port not in self.outputs:
+            raise Fatal(f"{self.manifest.kind} has no output {port!r}; it has {', '.join(self.outputs)}")
         self.counters.emitted += len(batch)
         for wire in self.outputs[port]:
             await wire.put(batch, receipts, self._in_flight)
