@@ -72,10 +72,17 @@ class Child:
         if (code := self._process.poll()) is not None:
             raise FluxrigError(f"{self.name} ended with {code}; {self._last_words()}")
 
-    def last_line(self) -> dict[str, Any] | None:
+    def first_line(self) -> Any:
+        """Give the first JSON line that the process printed, or None."""
+        return self._line(0)
+
+    def last_line(self) -> Any:
         """Give the last whole JSON line that the process printed, or None."""
+        return self._line(-1)
+
+    def _line(self, index: int) -> Any:
         lines = self.out.read_bytes().rpartition(b"\n")[0].splitlines()
-        return json.loads(lines[-1]) if lines else None
+        return json.loads(lines[index]) if lines else None
 
     def wait_for(self, what: str, look: Callable[[], T | None], timeout_s: float = 20.0) -> T:
         """Wait until `look` finds something, and give it. An error when the process ends or time is up."""

@@ -25,6 +25,7 @@ from fluxrig.cli.demo.scada import STATION
 
 PORT = 5020
 SNAP_LENGTH = 65535
+ETH_P_ALL = 3
 LINKTYPE_ETHERNET = 1
 NANOSECOND_MAGIC = 0xA1B23C4D
 ETHERNET_AND_IPV4 = struct.Struct(">12x H 12x 4s 4s")
@@ -48,18 +49,23 @@ def is_of_station(frame: bytes) -> bool:
     return ethertype == ETHERTYPE_IPV4 and socket.inet_aton(STATION) in (source, destination)
 
 
-def frames(interface: str, seconds: float) -> Iterator[tuple[int, bytes]]:
-    """Give what arrives at `interface`, with the time in ns since the Unix epoch. Needs CAP_NET_RAW."""
+def capture_socket(interface: str) -> socket.socket:
+    """Open a socket that sees each frame of the interface (packet(7)). Needs CAP_NET_RAW."""
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    tap.bind((interface, 0))
+    return tap
+
+
+def frames(tap: socket.socket, seconds: float) -> Iterator[tuple[int, bytes]]:
+    """Give what arrives at the socket, with the time in ns since the Unix epoch."""
     end_s = time.monotonic() + seconds
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as tap:
-        tap.bind((interface, 0))
-        while (left_s := end_s - time.monotonic()) > 0:
-            tap.settimeout(left_s)
-            with contextlib.suppress(TimeoutError):
-                frame, address = tap.recvfrom(SNAP_LENGTH)
-                # Loopback shows each frame twice: as it leaves and as it arrives.
-                if address[2] != socket.PACKET_OUTGOING:
-                    yield time.time_ns(), frame
+    while (left_s := end_s - time.monotonic()) > 0:
+        tap.settimeout(left_s)
+        with contextlib.suppress(TimeoutError):
+            frame, address = tap.recvfrom(SNAP_LENGTH)
+            # Loopback shows each frame twice: as it leaves and as it arrives.
+            if address[2] != socket.PACKET_OUTGOING:
+                yield time.time_ns(), frame
 
 
 def record(path: Path, seconds: float, log_dir: Path) -> int:
@@ -68,10 +74,11 @@ def record(path: Path, seconds: float, log_dir: Path) -> int:
         plant.wait_for("listening socket", plant.last_line)
         with (
             path.open("wb") as file,
+            capture_socket("lo") as tap,
             Child("scada", python_module("fluxrig.cli.demo.scada", "--port", PORT), log_dir),
         ):
             write_header(file)
-            of_station = (frame for frame in frames("lo", seconds) if is_of_station(frame[1]))
+            of_station = (frame for frame in frames(tap, seconds) if is_of_station(frame[1]))
             return sum(1 for _ in starmap(partial(write_packet, file), of_station))
 
 
