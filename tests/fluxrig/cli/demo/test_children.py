@@ -16,7 +16,7 @@ from fluxrig.errors import FluxrigError
 READY = "print('{}', flush=True); time.sleep(60)"
 SLEEP = [sys.executable, "-c", f"import time; {READY}"]
 STUBBORN = [sys.executable, "-c", f"import signal, time; signal.signal(15, signal.SIG_IGN); {READY}"]
-NESTED = f"import subprocess, time; print(subprocess.Popen({SLEEP!r}).pid, flush=True); time.sleep(60)"
+NESTED = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
 
 
 def is_running(pid: int) -> bool:
