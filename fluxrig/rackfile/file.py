@@ -1,0 +1,132 @@
+"""The shape of a Rack file: what stands around the gears' own settings."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from fluxrig.duration import Seconds
+from fluxrig.rackfile.model import UPLINK, WhenFull
+from fluxrig.uns import path_fault
+
+DEFAULT_PORT: Final = 7422
+DEFAULT_QUEUE: Final = 10_000
+RACK_NAME: Final = "^[a-z0-9][a-z0-9-]{0,31}$"
+GEAR_NAME: Final = "^[A-Za-z0-9_-]{1,64}$"
+HOST: Final = (
+    r"^(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?$"
+)
+
+
+def _rack_name(name: str) -> str:
+    if not re.fullmatch(RACK_NAME, name):
+        raise ValueError("a Rack's name has up to 32 of a-z, 0-9 and '-', and begins with a letter or digit")
+    return name
+
+
+def _uns_path(path: str) -> str:
+    if fault := path_fault(path):
+        raise ValueError(fault)
+    return path
+
+
+def split_host(address: str) -> tuple[str, int]:
+    """Give host and port of `host`, `host:port` or `[ipv6]:port`. Raises ValueError."""
+    match = re.fullmatch(HOST, address)
+    port = int(match["port"] or DEFAULT_PORT) if match else 0
+    if match is None or not 0 < port < 65_536:
+        raise ValueError(
+            f"write the Mixer as host or host:port, without a scheme; the port is {DEFAULT_PORT} if absent"
+        )
+    return match["host"].strip("[]"), port
+
+
+def _host(address: str) -> str:
+    split_host(address)
+    return address
+
+
+UnsPath = Annotated[str, AfterValidator(_uns_path)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SnakeEntry(_Part):
+    """The link to the Mixer."""
+
+    mixer: Annotated[str, AfterValidator(_host)]
+    """Where the Mixer is: `host` or `host:port`; the port is 7422 if absent."""
+    token_file: str | None = Field(default=None, min_length=1, max_length=4096)
+    """File with the token that Rack and Mixer share, relative to the Rack file. Absent: the environment
+    variable FLUXRIG_SNAKE_TOKEN."""
+
+
+class WireEntry(_Part):
+    """A wire with settings of its own."""
+
+    wire: str
+    """Where from and where to: `press -> steady -> uplink`. `gear.port` names another port."""
+    queue: int = Field(default=DEFAULT_QUEUE, ge=1, le=1_000_000)
+    """How many messages may wait in it."""
+    when_full: WhenFull = "block"
+    """What a full wire does: make its source wait, or drop the oldest message and count it."""
+    lane: Literal["hot"] = "hot"
+    """Where waiting messages are kept: `hot` is memory."""
+
+    @field_validator("lane", mode="before")
+    @classmethod
+    def _available(cls, lane: object) -> object:
+        if lane == "guaranteed":
+            raise ValueError(
+                "the guaranteed lane is not available; use hot, and wire what must survive to uplink"
+            )
+        return lane
+
+
+def _wire(value: object) -> object:
+    return {"wire": value} if isinstance(value, str) else value
+
+
+Wire = Annotated[WireEntry, BeforeValidator(_wire)]
+
+
+class RackEntry(_Part):
+    """A Rack: what it reads, how signals flow, and where they go."""
+
+    rack: Annotated[str, AfterValidator(_rack_name), Field(json_schema_extra={"pattern": RACK_NAME})]
+    """The Rack's name: up to 32 of a-z, 0-9 and '-'."""
+    uns: UnsPath
+    """The UNS path of what the Rack serves: `acme/lyon/stamping/line-3`."""
+    snake: SnakeEntry | None = None
+    """The link to the Mixer; absent: the Rack runs alone and keeps its stream."""
+    gears: dict[str, Any] = Field(min_length=1)
+    """The gears by name."""
+    wires: list[Any] = Field(min_length=1)
+    """What flows where."""
+
+
+class GearEntry(BaseModel):
+    """What every gear has, whatever its kind; the rest is the kind's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    kind: str
+    """Which kind of gear: see `fluxrig gears`."""
+    uns: UnsPath | SkipJsonSchema[None] = None
+    """Where the asset stands below the Rack's UNS path; the gear's name if absent."""
+    timeout: Seconds = 30.0
+    """How long the gear may take for one batch before the engine gives up on it."""
+
+
+def gear_name_fault(name: str) -> str | None:
+    """Say what is wrong with a gear's name, or None."""
+    if name == UPLINK:
+        return f"{UPLINK!r} is built in; give this gear another name"
+    if not re.fullmatch(GEAR_NAME, name):
+        return f"the gear name {name[:64]!r} is not made of letters, digits, '-' and '_' (up to 64)"
+    return None

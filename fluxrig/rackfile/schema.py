@@ -1,0 +1,65 @@
+"""The JSON Schema of a Rack file, so that editors complete and check it while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fluxrig.catalog import Catalog
+from fluxrig.gear import Manifest
+from fluxrig.rackfile.file import GEAR_NAME, GearEntry, RackEntry, WireEntry
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE = {"type": "string", "pattern": r"\$\{"}
+
+
+def schema(catalog: Catalog) -> dict[str, Any]:
+    """Give the schema of a Rack file over the gears of a catalog."""
+    root = RackEntry.model_json_schema()
+    definitions: dict[str, Any] = root.setdefault("$defs", {})
+    definitions["Wire"] = WireEntry.model_json_schema()
+    kinds = {kind: f"gear.{kind}" for kind in catalog}
+    for kind, name in kinds.items():
+        definitions |= _gear(catalog[kind], name)
+    references = {kind: {"$ref": f"#/$defs/{name}"} for kind, name in kinds.items()}
+    properties = root["properties"]
+    properties["wires"]["items"] = {"anyOf": [{"type": "string", "pattern": "->"}, {"$ref": "#/$defs/Wire"}]}
+    properties["gears"] |= {
+        "propertyNames": {"pattern": GEAR_NAME, "not": {"const": "uplink"}},
+        "additionalProperties": {
+            "oneOf": list(references.values()),
+            "discriminator": {
+                "propertyName": "kind",
+                "mapping": {kind: reference["$ref"] for kind, reference in references.items()},
+            },
+        },
+    }
+    return {"$schema": _DRAFT, "title": "Rack file", **_with_variables(root)}
+
+
+def _gear(manifest: Manifest, name: str) -> dict[str, Any]:
+    """Give the definitions of one kind: its settings and what every gear has, named apart by kind."""
+    own = manifest.config.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    common = GearEntry.model_json_schema()
+    inner = own.pop("$defs", {})
+    own["properties"] = {
+        "kind": {"const": manifest.kind, "description": manifest.summary},
+        **own.get("properties", {}),
+        **{key: value for key, value in common["properties"].items() if key != "kind"},
+    }
+    own["required"] = ["kind", *own.get("required", ())]
+    own["title"] = manifest.kind
+    return {name: own, **{f"{name}.{key}": value for key, value in inner.items()}}
+
+
+def _with_variables(part: Any) -> Any:
+    """Let `${VAR}` stand wherever something other than free text is asked for."""
+    if isinstance(part, list):
+        return [_with_variables(item) for item in part]
+    if not isinstance(part, Mapping):
+        return part
+    if part.get("type") in ("integer", "number", "boolean"):
+        notes = {key: part[key] for key in ("title", "description", "default") if key in part}
+        rule = {key: value for key, value in part.items() if key not in notes}
+        return {**notes, "anyOf": [rule, _VARIABLE]}
+    return {key: _with_variables(value) for key, value in part.items()}
