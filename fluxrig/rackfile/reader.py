@@ -16,7 +16,7 @@ from fluxrig.rackfile.file import GearEntry, RackEntry, WireEntry, gear_name_fau
 from fluxrig.rackfile.graph import PlacedWire, Ports
 from fluxrig.rackfile.model import UPLINK, GearSpec, RackSpec, WireSpec
 from fluxrig.rackfile.nodes import ListNode, MapNode, Node, ScalarNode, compose, data
-from fluxrig.rackfile.words import validate
+from fluxrig.rackfile.validation import validate
 from fluxrig.uns import path_fault
 
 

@@ -1,0 +1,96 @@
+"""Values of the file into pydantic models; what is wrong becomes faults at their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fluxrig.rackfile.environment import redact
+from fluxrig.rackfile.faults import Faults, Mark, shown
+from fluxrig.rackfile.nodes import Node
+from fluxrig.rackfile.places import Place
+from fluxrig.rackfile.words import alternatives, explain
+
+M = TypeVar("M", bound=BaseModel)
+_Found: TypeAlias = tuple[ErrorDetails, Place]
+
+
+def validate(
+    model: type[M], entry: Node, mark: Mark, faults: Faults, *, values: Any, known: Iterable[str] = ()
+) -> M | None:
+    """Make the model from the values of a node, or add what is wrong with them and give None.
+
+    `mark` is where the entry's name stands; `known` are keys that are valid beside the model's own.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        found = [(each, Place(entry, mark, each)) for each in details]
+        for group in _groups([(each, place) for each, place in found if not place.broken]):
+            _report(group, model, known, faults)
+        return None
+
+
+def _groups(found: Iterable[_Found]) -> Iterable[list[_Found]]:
+    """Join what the alternatives of one union have to say about the same value."""
+    groups: dict[object, list[_Found]] = {}
+    for index, (details, place) in enumerate(found):
+        groups.setdefault(index if place.union is None else place.union, []).append((details, place))
+    return groups.values()
+
+
+def _report(group: list[_Found], model: type[BaseModel], known: Iterable[str], faults: Faults) -> None:
+    """Report the alternatives of the right shape; where none is, what the value may be."""
+    within = [(details, place) for details, place in group if place.deeper or place.union is None]
+    for details, place in within:
+        if details["type"] == "extra_forbidden":
+            faults.add(place.key_mark, _unknown_key(place, model, known, faults))
+        else:
+            faults.add(place.mark, redact(explain(details, place), place.used))
+    if not within:
+        faults.add(group[0][1].mark, redact(alternatives(group), group[0][1].used))
+
+
+def _unknown_key(place: Place, model: type[BaseModel], known: Iterable[str], faults: Faults) -> str:
+    above = place.path[:-1]
+    words = [*properties(_schema(model), above), *(() if above else known)]
+    return f"unknown key {shown(place.name)}{faults.nearest(place.name, words)}"
+
+
+@lru_cache(maxsize=64)
+def _schema(model: type[BaseModel]) -> Mapping[str, Any]:
+    return model.model_json_schema()
+
+
+def properties(schema: Mapping[str, Any], path: Iterable[int | str]) -> list[str]:
+    """Give the keys that a JSON Schema knows at a path."""
+    places = [schema]
+    for part in path:
+        places = [below for place in _alternatives(places, schema) for below in _below(place, part)]
+    return [key for place in _alternatives(places, schema) for key in place.get("properties", {})]
+
+
+def _alternatives(places: Iterable[Mapping[str, Any]], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for place in places:
+        if "$ref" in place:
+            found += _alternatives([root["$defs"][place["$ref"].rpartition("/")[2]]], root)
+        else:
+            found.append(place)
+            found += _alternatives(
+                [*place.get("anyOf", ()), *place.get("oneOf", ()), *place.get("allOf", ())], root
+            )
+    return found
+
+
+def _below(place: Mapping[str, Any], part: int | str) -> list[Mapping[str, Any]]:
+    if isinstance(part, int):
+        candidates = [place.get("items")]
+    else:
+        candidates = [place.get("properties", {}).get(part, place.get("additionalProperties"))]
+    return [candidate for candidate in candidates if isinstance(candidate, Mapping)]
