@@ -1,1 +1,36 @@
-"""The NATS side: servers, connections, streams. The one place where NATS is spoken."""
+"""The NATS side: servers, connections, streams. The one place where NATS is spoken.
+
+Hub, Leaf                     a supervised nats-server: the Mixer's, the Rack's
+Bus                           one connection, from `Hub.connect` or `Leaf.connect`
+ensure_leaf_streams, ensure_hub_streams, add_source, stream_state
+Publisher, Parcel             store in a leaf's stream: each once, in order
+Consumer, Stored              read the hub's stream: each once, in order
+"""
+
+from fluxrig.bus.connection import Bus
+from fluxrig.bus.consumer import Consumer, Stored
+from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
+from fluxrig.bus.server import LEAF_PORT, Hub, Leaf, LeafRemote, NatsServer
+from fluxrig.bus.sources import add_source
+from fluxrig.bus.streams import DEAD, UNS, StreamState, ensure_hub_streams, ensure_leaf_streams, stream_state
+
+__all__ = [
+    "DEAD",
+    "LEAF_PORT",
+    "MAX_PARCEL_BYTES",
+    "UNS",
+    "Bus",
+    "Consumer",
+    "Hub",
+    "Leaf",
+    "LeafRemote",
+    "NatsServer",
+    "Parcel",
+    "Publisher",
+    "Stored",
+    "StreamState",
+    "add_source",
+    "ensure_hub_streams",
+    "ensure_leaf_streams",
+    "stream_state",
+]

@@ -1,0 +1,43 @@
+"""Start a process that can't outlive us, not even when we are killed with -9."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+async def spawn(command: Sequence[str | Path], *, stderr: IO[bytes], keep_fds: Sequence[int]) -> Process:
+    """Start `command` in a session of its own, so that a terminal's Ctrl-C does not reach it before us.
+
+    On Linux the kernel kills it when the thread that called this ends: call it from the thread that runs the
+    event loop for as long as the child is wanted. Elsewhere it may outlive a parent that was killed with -9.
+    """
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=stderr,
+        start_new_session=True,
+        pass_fds=tuple(keep_fds),
+        preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+    )
+
+
+def _die_with(parent_pid: int) -> Callable[[], None]:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def before_exec() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:  # it died before the kernel knew whom to watch
+            os._exit(1)
+
+    return before_exec

@@ -1,0 +1,163 @@
+"""One connection to a NATS server, which comes back by itself for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Self
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from fluxrig.errors import BusError, BusUnavailable
+
+MAX_PAYLOAD_BYTES: Final = 8 << 20
+CONNECT_TIMEOUT_S: Final = 10.0
+API_TIMEOUT_S: Final = 5.0
+_ERROR_HEADER: Final = "Fluxrig-Error"
+
+Handler = Callable[[str, bytes], Awaitable[bytes]]
+
+_log = logging.getLogger(__name__)
+
+
+class ApiError(BusError):
+    """JetStream refused. `code` is its error code (nats-server, server/errors.json)."""
+
+    def __init__(self, verb: str, error: dict[str, Any]) -> None:
+        super().__init__(f"JetStream refused {verb}: {error.get('description', 'no reason given')}")
+        self.code = int(error.get("err_code", 0))
+
+
+class Bus:
+    """A connection by token. Made by `connect`, ended by `close`; it also closes as `async with`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nats = Client()
+        self.epoch = 0
+        self._up = asyncio.Event()
+        self._on_lost: set[Callable[[], None]] = set()
+
+    @classmethod
+    async def connect(cls, url: str, token: str, name: str, timeout_s: float = CONNECT_TIMEOUT_S) -> Bus:
+        """Connect, trying again for `timeout_s`, then BusUnavailable. `name` shows in the server's log."""
+        bus = cls(name)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await bus._open(url, token)
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            await bus.close()
+            raise BusUnavailable(
+                f"no connection to the bus at {url} within {timeout_s:g} s: {error}"
+            ) from error
+        except BaseException:
+            await bus.close()
+            raise
+        return bus
+
+    async def _open(self, url: str, token: str) -> None:
+        await self.nats.connect(
+            url,
+            token=token,
+            name=self.name,
+            error_cb=self._note_error,
+            disconnected_cb=self._note_lost,
+            reconnected_cb=self._note_back,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]
+            ping_interval=10,
+            pending_size=2 * MAX_PAYLOAD_BYTES,
+            flush_timeout=API_TIMEOUT_S,
+            skip_subject_validation=False,
+        )
+        self._up.set()
+
+    @property
+    def connected(self) -> bool:
+        return self._up.is_set() and self.nats.is_connected
+
+    async def wait_connected(self) -> None:
+        """Return when there is a connection. BusUnavailable when it was closed for good."""
+        while not self.connected:
+            if self.nats.is_closed:
+                raise BusUnavailable(f"the bus connection {self.name!r} is closed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await self._up.wait()
+                    if not self.connected:
+                        await asyncio.sleep(0.01)
+
+    def watch_loss(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` run each time the connection is lost; the answer ends that."""
+        self._on_lost.add(callback)
+        return lambda: self._on_lost.discard(callback)
+
+    async def close(self) -> None:
+        """Twice is fine, and so is a connection that never was."""
+        self._up.clear()
+        with suppress(nats.errors.Error, OSError, asyncio.TimeoutError):
+            if not self.nats.is_closed and self.nats._flush_queue is not None:
+                await self.nats.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def request(self, subject: str, payload: bytes = b"", timeout_s: float = API_TIMEOUT_S) -> bytes:
+        """Ask whoever serves `subject`. BusUnavailable: no answer; BusError: the handler failed."""
+        try:
+            answer = await self.nats.request(subject, payload, timeout=timeout_s)
+        except nats.errors.NoRespondersError as error:
+            raise BusUnavailable(f"nobody answers on {subject}") from error
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            raise BusUnavailable(f"no answer on {subject} within {timeout_s:g} s") from error
+        if answer.headers and (failure := answer.headers.get(_ERROR_HEADER)):
+            raise BusError(f"{subject}: {failure}")
+        return answer.data
+
+    async def serve(self, subject: str, handler: Handler) -> None:
+        """Answer requests on `subject` (wildcards allowed), one after the other, until the bus closes."""
+
+        async def answer(message: Msg) -> None:
+            try:
+                reply, headers = await handler(message.subject, message.data), None
+            except Exception as error:  # noqa: BLE001 - whatever failed, the asker must hear of it
+                _log.warning("request on %s failed: %s", message.subject, error)
+                reply, headers = b"", {_ERROR_HEADER: f"{type(error).__name__}: {error}"}
+            if message.reply:
+                await self.nats.publish(message.reply, reply, headers=headers)
+
+        await self.nats.subscribe(subject, cb=answer)
+        await self.nats.flush()
+
+    async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Call the JetStream API of this server, e.g. `STREAM.INFO.UNS`. ApiError when it refuses."""
+        request = json.dumps(body).encode() if body is not None else b""
+        answer: dict[str, Any] = json.loads(await self.request(f"$JS.API.{verb}", request))
+        if "error" in answer:
+            raise ApiError(verb, answer["error"])
+        return answer
+
+    async def _note_error(self, error: Exception) -> None:
+        _log.debug("bus %s: %s", self.name, str(error) or type(error).__name__)
+
+    async def _note_lost(self) -> None:
+        if not self._up.is_set():
+            return
+        self._up.clear()
+        self.epoch += 1
+        _log.warning("bus %s: connection lost; trying again", self.name)
+        for callback in tuple(self._on_lost):
+            callback()
+
+    async def _note_back(self) -> None:
+        _log.info("bus %s: connected again", self.name)
+        self._up.set()

@@ -1,0 +1,249 @@
+"""Store parcels in a leaf's stream: each exactly once, in order, whatever happens to the server meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from fluxrig.bus.connection import ApiError, Bus
+from fluxrig.bus.headers import COUNT, LEAF, PARCEL, RACK, SEQ, parse_block
+from fluxrig.bus.streams import LEAF_ID
+from fluxrig.bus.streams import RACK as RACK_KEY
+from fluxrig.codec import CONTENT_TYPE
+from fluxrig.errors import BusError, BusUnavailable
+
+MAX_PARCEL_BYTES: Final = 512 << 10
+_WINDOW_PARCELS: Final = 1000
+_WINDOW_BYTES: Final = 8 << 20
+_ACK_TIMEOUT_S: Final = 10.0
+_BACKOFF_S: Final = (0.02, 2.0)
+_WRONG_LAST_SEQUENCE: Final = b"10071"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One NATS message to be: a CBOR sequence of `count` fluxMsgs."""
+
+    subject: str
+    payload: bytes
+    count: int
+
+
+class _Interrupted(Exception):
+    """Something came between a window and its acknowledgements: look at the stream, then go on."""
+
+
+class _OutOfStep(_Interrupted):
+    """The stream is not where we thought; no need to wait before looking."""
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where the stream ends, and the number of the fluxMsg that comes next."""
+
+    last_seq: int
+    next_number: int
+
+
+class Publisher:
+    """The one writer of a leaf's stream.
+
+    Each parcel names the stream sequence that it must follow, so the server refuses whatever is stale,
+    doubled or out of turn. After any trouble the end of the stream is read again: it tells which parcels are
+    in. `on_wait` hears why nothing can be stored at the moment, and None when it goes on.
+    """
+
+    def __init__(self, bus: Bus, stream: str, on_wait: Callable[[str | None], None] | None = None) -> None:
+        self.stream = stream
+        self._bus = bus
+        self._on_wait = on_wait
+        self._waiting: str | None = None
+        self._lock = asyncio.Lock()
+        self._run = secrets.token_hex(6)
+        self._parcels = 0
+        self._position: _Position | None = None
+        self._headers: dict[str, str] = {}
+        self._inbox = bus.nats.new_inbox()
+        self._replies: Subscription | None = None
+        self._window = _Window(0)
+
+    async def store(self, parcels: Sequence[Parcel]) -> None:
+        """Return when all are stored, in order. Waits as long as it takes; calls take turns.
+
+        BusError, with nothing stored, for a parcel larger than MAX_PARCEL_BYTES. When cancelled, a first part
+        of the parcels may be stored.
+        """
+        for parcel in parcels:
+            if len(parcel.payload) > MAX_PARCEL_BYTES:
+                raise BusError(
+                    f"a parcel of {len(parcel.payload)} bytes is over the limit of {MAX_PARCEL_BYTES}"
+                )
+        async with self._lock:
+            try:
+                await self._store(parcels)
+            except BaseException:
+                self._position = None
+                raise
+
+    async def close(self) -> None:
+        """Give up the subscription for acknowledgements."""
+        replies, self._replies = self._replies, None
+        if replies is not None and not self._bus.nats.is_closed:
+            await replies.unsubscribe()
+
+    async def _store(self, parcels: Sequence[Parcel]) -> None:
+        first_id = self._parcels
+        self._parcels += len(parcels)
+        done, delay = 0, _BACKOFF_S[0]
+        while done < len(parcels):
+            try:
+                if self._position is None:
+                    done = max(done, await self._look(first_id, len(parcels)))
+                done += await self._send(parcels[done:], first_id + done)
+                delay = _BACKOFF_S[0]
+                self._tell(None)
+            except _OutOfStep:
+                self._position = None
+            except (_Interrupted, BusUnavailable, ApiError) as trouble:
+                self._position = None
+                self._tell(str(trouble))
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _BACKOFF_S[1])
+                await self._bus.wait_connected()
+
+    def _tell(self, trouble: str | None) -> None:
+        if trouble == self._waiting:
+            return
+        self._waiting = trouble
+        if trouble is None:
+            _log.info("stream %s takes messages again", self.stream)
+        else:
+            _log.warning("stream %s takes nothing, waiting: %s", self.stream, trouble)
+        if self._on_wait is not None:
+            self._on_wait(trouble)
+
+    async def _look(self, first_id: int, count: int) -> int:
+        """Read the end of the stream, and give how many of the parcels of this call are in."""
+        info = await self._bus.api(f"STREAM.INFO.{self.stream}")
+        metadata, last_seq = info["config"].get("metadata") or {}, info["state"]["last_seq"]
+        headers: dict[str, str] = {}
+        if info["state"]["messages"]:
+            message = (await self._bus.api(f"STREAM.MSG.GET.{self.stream}", {"seq": last_seq}))["message"]
+            headers = parse_block(base64.b64decode(message.get("hdrs", "")))
+        self._headers = {
+            "Content-Type": CONTENT_TYPE,
+            RACK: metadata.get(RACK_KEY, ""),
+            LEAF: metadata.get(LEAF_ID, ""),
+        }
+        self._position = _Position(last_seq, int(headers.get(SEQ, 0)) + int(headers.get(COUNT, 0)))
+        run, _, number = headers.get(PARCEL, "").partition(".")
+        index = int(number) - first_id if run == self._run else -1
+        return index + 1 if 0 <= index < count else 0
+
+    async def _send(self, parcels: Sequence[Parcel], first_id: int) -> int:
+        """Publish as many as fit a window, wait for their acknowledgements, and give their number."""
+        position = self._position
+        assert position is not None  # noqa: S101 - _store looked
+        if self._replies is None:
+            self._replies = await self._bus.nats.subscribe(f"{self._inbox}.*", cb=self._take_ack)
+        window = self._window = _Window(self._window.number + 1)
+        unwatch = self._bus.watch_loss(
+            lambda: window.fail(_Interrupted("the connection to nats-server was lost"))
+        )
+        try:
+            size, number = 0, position.next_number
+            for parcel in parcels[:_WINDOW_PARCELS]:
+                if size > _WINDOW_BYTES or window.failed:
+                    break
+                await self._publish(parcel, position.last_seq + window.sent, number, first_id + window.sent)
+                window.sent += 1
+                number += parcel.count
+                size += len(parcel.payload)
+            await window.complete()
+        except (nats.errors.Error, OSError) as error:
+            raise _Interrupted(str(error) or type(error).__name__) from error
+        finally:
+            unwatch()
+        position.last_seq += window.sent
+        position.next_number = number
+        return window.sent
+
+    async def _publish(self, parcel: Parcel, after_seq: int, number: int, parcel_id: int) -> None:
+        if not self._bus.connected:
+            raise _Interrupted("there is no connection to nats-server")
+        headers = self._headers | {
+            "Nats-Expected-Last-Sequence": str(after_seq),
+            SEQ: str(number),
+            COUNT: str(parcel.count),
+            PARCEL: f"{self._run}.{parcel_id}",
+        }
+        reply = f"{self._inbox}.{self._window.number}"
+        await self._bus.nats.publish(parcel.subject, parcel.payload, reply=reply, headers=headers)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # nats-py swallows a cancellation while it flushes
+            raise asyncio.CancelledError
+
+    async def _take_ack(self, message: Msg) -> None:
+        window = self._window
+        if not message.subject.endswith(f".{window.number}"):
+            return  # of a window that was given up
+        if b'"error"' in message.data:
+            kind = _OutOfStep if _WRONG_LAST_SEQUENCE in message.data else _Interrupted
+            window.fail(kind(_reason(message.data)))
+        elif not message.data:
+            window.fail(_Interrupted("no stream takes the subject"))
+        else:
+            window.take()
+
+
+class _Window:
+    """Parcels under way together: they are stored when as many acknowledgements came."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sent = 0
+        self._taken = 0
+        self._failure: _Interrupted | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def failed(self) -> bool:
+        return self._failure is not None
+
+    def take(self) -> None:
+        self._taken += 1
+        self._changed.set()
+
+    def fail(self, failure: _Interrupted) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._changed.set()
+
+    async def complete(self) -> None:
+        """Return when all are acknowledged; raise the first failure, or when none comes for a while."""
+        while self._failure is None and self._taken < self.sent:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(_ACK_TIMEOUT_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                self.fail(_Interrupted(f"nats-server acknowledged nothing for {_ACK_TIMEOUT_S:g} s"))
+        if self._failure is not None:
+            raise self._failure
+
+
+def _reason(answer: bytes) -> str:
+    description = json.loads(answer).get("error", {}).get("description", "")
+    return f"nats-server says: {description or 'no reason given'}"

@@ -1,0 +1,350 @@
+"""nats-server as a supervised child: the Rack's leaf and the Mixer's hub."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import secrets
+import signal
+from asyncio.subprocess import Process
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from fluxrig.bus import binary, server_log
+from fluxrig.bus.child import spawn
+from fluxrig.bus.connection import MAX_PAYLOAD_BYTES, Bus
+from fluxrig.bus.port import ReservedPort
+from fluxrig.bus.store import StoreLock, write_private
+from fluxrig.errors import ServerError
+
+HOST: Final = "127.0.0.1"
+LEAF_PORT: Final = 7422
+START_TIMEOUT_S: Final = 120.0  # a large store is read through before the server answers
+STOP_TIMEOUT_S: Final = 10.0
+_BACKOFF_S: Final = (0.05, 5.0)
+_SETTLED_S: Final = 30.0  # a child that lived this long starts the back-off anew
+_LOG_BYTES: Final = 4_194_304
+_LEAF_USER: Final = "rack"
+
+_log = logging.getLogger(__name__)
+
+
+class NatsServer:
+    """One nats-server child on loopback, kept alive on the same port until `stop()`.
+
+    `token` opens the client port; it is made for this run and lives only in memory and in a 0600 file that
+    goes away with the server. `sync` says when JetStream's files reach the disk: "always" (before a message
+    counts as stored) or an interval such as "1s" (a power cut may take that much; a crash or kill -9 of any
+    process takes nothing either way). `on_trouble` hears one line each time the server can't be kept up.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store_dir: Path,
+        *,
+        client_port: int = 0,
+        sync: str = "always",
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.store_dir = store_dir
+        self.token = secrets.token_urlsafe(32)
+        self.sync = sync
+        self.restarts = 0
+        self._client_port = client_port
+        self._on_trouble = on_trouble
+        self._ports: dict[str, ReservedPort] = {}
+        self._lock = StoreLock(store_dir)
+        self._process: Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._down_for_s = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"nats://{HOST}:{self._ports['client'].port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, or None while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Return when the server answers. ServerError, with nothing left running, names what is in the way."""
+        if self._supervisor is not None:
+            return
+        await self._lock.acquire()
+        try:
+            self._reserve_ports()
+            write_private(self._config_path, json.dumps(self._config(), indent=2))
+            await self._launch()
+        except BaseException:
+            await self._clear_away()
+            raise
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"nats-server {self.name}")
+
+    async def stop(self) -> None:
+        """End the child and free the store. Twice is fine."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            with suppress(asyncio.CancelledError):
+                await supervisor
+        await self._clear_away()
+
+    def kill(self, down_for_s: float = 0.0) -> None:
+        """Kill the child with -9; it is started again after `down_for_s` seconds."""
+        self._down_for_s = down_for_s
+        if (pid := self.pid) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def connect(self, name: str) -> Bus:
+        """Open a connection to this server."""
+        return await Bus.connect(self.url, self.token, name)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def _config_path(self) -> Path:
+        return self.store_dir / "server.conf"
+
+    @property
+    def _log_path(self) -> Path:
+        return self.store_dir / "server.log"
+
+    def _reserve_ports(self) -> None:
+        self._ports["client"] = ReservedPort(self._client_port, HOST)
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "server_name": self.name,
+            "host": HOST,
+            "port": self._ports["client"].port,
+            "authorization": {"token": self.token},
+            "max_payload": MAX_PAYLOAD_BYTES,
+            "max_pending": 8 * MAX_PAYLOAD_BYTES,
+            "log_file": str(self._log_path),
+            "logfile_size_limit": _LOG_BYTES,
+            "logfile_max_num": 3,
+            "jetstream": {
+                "store_dir": str(self.store_dir),
+                "domain": self.name,
+                "sync_interval": self.sync,
+                "max_memory_store": 64 << 20,
+                # The streams and the disk set the limits: an account-wide one would only add a third.
+                "max_file_store": 1 << 50,
+            },
+        }
+
+    async def _launch(self) -> None:
+        """Start the child and wait until it answers."""
+        command = (binary.find(), "-c", self._config_path)
+        log_from = _size(self._log_path)
+        error_path = self.store_dir / "server.err"
+        try:
+            with error_path.open("wb") as stderr:
+                self._process = await spawn(command, stderr=stderr, keep_fds=[self._lock.fd])
+        except OSError as error:
+            raise ServerError(f"nats-server can't be started: {error}") from error
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self._ready(self._process)
+        except TimeoutError as error:
+            raise ServerError(
+                f"nats-server {self.name!r} did not answer in {START_TIMEOUT_S:.0f} s"
+            ) from error
+        except ServerError as error:
+            said = server_log.explain(server_log.tail(error_path) + server_log.tail(self._log_path, log_from))
+            raise ServerError(f"nats-server {self.name!r} can't start: {said or error}") from None
+
+    async def _ready(self, process: Process) -> None:
+        while process.returncode is None:
+            if await _answers(self._ports["client"].port):
+                return
+            await asyncio.sleep(0.01)
+        raise ServerError(f"it ended with code {process.returncode}")
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        shortest, longest = _BACKOFF_S
+        delay = shortest
+        while self._process is not None:
+            since = loop.time()
+            code = await self._process.wait()
+            if loop.time() - since > _SETTLED_S:
+                delay = shortest
+            self._report(f"nats-server {self.name!r} ended with code {code}; it is started again")
+            pause, self._down_for_s = self._down_for_s, 0.0
+            await asyncio.sleep(pause + delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            delay = min(2 * delay, longest)
+            try:
+                await self._launch()
+            except ServerError as error:
+                self._report(str(error))
+                await self._end_process()
+            else:
+                self.restarts += 1
+
+    def _report(self, trouble: str) -> None:
+        _log.warning("%s", trouble)
+        if self._on_trouble is not None:
+            self._on_trouble(trouble)
+
+    async def _end_process(self) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _clear_away(self) -> None:
+        try:
+            await self._end_process()
+        finally:
+            self._process = None
+            for port in self._ports.values():
+                port.release()
+            if self._lock.fd >= 0:
+                self._config_path.unlink(missing_ok=True)
+            self._lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class LeafRemote:
+    """Where a leaf dials out to, and the token that both ends share."""
+
+    host: str
+    port: int
+    token: str
+
+    def __repr__(self) -> str:
+        return f"LeafRemote({self.host}:{self.port})"
+
+
+class Leaf(NatsServer):
+    """A Rack's own server: JetStream under the domain `rack`, linked to a hub when `remote` is given."""
+
+    def __init__(
+        self,
+        rack: str,
+        store_dir: Path,
+        remote: LeafRemote | None = None,
+        *,
+        client_port: int = 0,
+        sync: str = "always",
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__(rack, store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
+        self.remote = remote
+
+    def _config(self) -> dict[str, Any]:
+        config = super()._config()
+        if self.remote is not None:
+            # Streams travel by sourcing alone. Live, a message would reach every leaf whose stream has the
+            # same subjects, and be stored there a second time.
+            kept = ["fluxrig.uns.>", "fluxrig.dead.>"]
+            url = f"nats-leaf://{_LEAF_USER}:{self.remote.token}@{self.remote.host}:{self.remote.port}"
+            config["leafnodes"] = {
+                "reconnect": "1s",
+                "remotes": [{"urls": [url], "deny_imports": kept, "deny_exports": kept}],
+            }
+        return config
+
+
+class Hub(NatsServer):
+    """The Mixer's server: takes leaves on `leaf_port` (0: a free one) that show `leaf_token`.
+
+    Without a token one is made and kept in the store.
+    """
+
+    def __init__(
+        self,
+        store_dir: Path,
+        *,
+        client_port: int = 0,
+        leaf_host: str = HOST,
+        leaf_port: int = LEAF_PORT,
+        leaf_token: str | None = None,
+        sync: str = "always",
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__("hub", store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
+        self._leaf_host = leaf_host
+        self._leaf_port = leaf_port
+        self._leaf_token = leaf_token
+
+    @property
+    def remote(self) -> LeafRemote:
+        """What a leaf needs to dial this hub, once it has started."""
+        assert self._leaf_token is not None  # noqa: S101 - set by start()
+        return LeafRemote(self._leaf_host, self._ports["leaf"].port, self._leaf_token)
+
+    def _reserve_ports(self) -> None:
+        super()._reserve_ports()
+        self._ports["leaf"] = ReservedPort(self._leaf_port, self._leaf_host)
+        if self._leaf_token is None:
+            self._leaf_token = _kept_token(self.store_dir / "leaf.token")
+
+    def _config(self) -> dict[str, Any]:
+        remote = self.remote
+        return super()._config() | {
+            "leafnodes": {
+                "host": remote.host,
+                "port": remote.port,
+                "authorization": {"user": _LEAF_USER, "password": remote.token},
+            }
+        }
+
+
+def _kept_token(path: Path) -> str:
+    """Give the token in the file, made on first use, so that leaves know the hub again after its restart."""
+    with suppress(OSError):
+        if token := path.read_text("utf-8").strip():
+            return token
+    token = secrets.token_urlsafe(32)
+    write_private(path, token)
+    return token
+
+
+async def _answers(port: int) -> bool:
+    """Tell whether a NATS server greets on the port."""
+    try:
+        reader, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(1.0):
+            return (await reader.read(4)) == b"INFO"
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

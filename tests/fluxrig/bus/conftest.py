@@ -1,0 +1,52 @@
+"""A leaf, a hub, and both linked, each on free ports in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fluxrig.bus import Bus, Hub, Leaf, add_source, ensure_hub_streams, ensure_leaf_streams
+
+RACK = "press"
+PREFIX = "acme/lyon"
+
+
+@pytest.fixture
+async def leaf(tmp_path: Path) -> AsyncIterator[Leaf]:
+    async with Leaf(RACK, tmp_path / "leaf", sync="1s") as server:
+        yield server
+
+
+@pytest.fixture
+async def leaf_bus(leaf: Leaf) -> AsyncIterator[Bus]:
+    async with await leaf.connect("test") as bus:
+        await ensure_leaf_streams(bus, RACK, leaf.store_dir)
+        yield bus
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    async with Hub(tmp_path / "hub", leaf_port=0, sync="1s") as server:
+        yield server
+
+
+@pytest.fixture
+async def hub_bus(hub: Hub) -> AsyncIterator[Bus]:
+    async with await hub.connect("test") as bus:
+        await ensure_hub_streams(bus)
+        yield bus
+
+
+@pytest.fixture
+async def linked(hub: Hub, hub_bus: Bus, tmp_path: Path) -> AsyncIterator[tuple[Leaf, Bus]]:
+    """A leaf that the hub sources, and a connection to it."""
+    async with (
+        Leaf(RACK, tmp_path / "leaf", hub.remote, sync="1s") as server,
+        await server.connect("test") as bus,
+    ):
+        await ensure_leaf_streams(bus, RACK, server.store_dir)
+        for stream in ("UNS", "DEAD"):
+            await add_source(hub_bus, stream, RACK, PREFIX)
+        yield server, bus
