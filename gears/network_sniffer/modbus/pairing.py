@@ -1,0 +1,123 @@
+"""Which request a response answers, and what becomes of requests that get none."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from gears.network_sniffer.modbus.frame import Adu
+from gears.network_sniffer.modbus.pdu import EXCEPTION, decode_response
+from gears.network_sniffer.modbus.transaction import Unanswered
+
+
+class Asker(Protocol):
+    """The conversation that a request belongs to."""
+
+    def give_up(self, request: Request, status: Unanswered, reason: str) -> None:
+        """Report a request that gets no response any more."""
+
+
+class Request:
+    """A request that waits for its response."""
+
+    __slots__ = ("adu", "asker", "done", "gap", "key")
+
+    def __init__(self, adu: Adu, asker: Asker) -> None:
+        self.adu = adu
+        self.asker = asker
+        self.key = pairing_key(adu)
+        self.done = False
+        self.gap = False
+        """Whether bytes of the server were lost since: the response may be among them."""
+
+
+def pairing_key(adu: Adu) -> int:
+    """Transaction id, unit and function, the exception bit aside, as one number."""
+    return adu.tid << 16 | adu.unit << 8 | adu.pdu[0] & ~EXCEPTION
+
+
+class Outstanding:
+    """All requests of all connections that wait, oldest first: bounded in number and in time."""
+
+    def __init__(self, limit: int, timeout_ns: int) -> None:
+        self.live = 0
+        self._limit = limit
+        self._timeout_ns = timeout_ns
+        self._queue: deque[Request] = deque()
+
+    def add(self, request: Request) -> None:
+        self._queue.append(request)
+        self.live += 1
+        if self.live > self._limit:
+            self._drop_done()
+            oldest = self._queue[0]
+            oldest.asker.give_up(oldest, "lost", "table_full")
+        if len(self._queue) > 2 * self.live + 64:
+            self._queue = deque(waiting for waiting in self._queue if not waiting.done)
+
+    def settle(self, request: Request) -> None:
+        request.done = True
+        self.live -= 1
+
+    def sweep(self, now_ns: int) -> None:
+        """Give up what has waited too long at `now_ns`, in capture time."""
+        horizon = now_ns - self._timeout_ns
+        self._drop_done()
+        while self._queue and self._queue[0].adu.ts < horizon:
+            request = self._queue[0]
+            status: Unanswered = "lost" if request.gap else "timeout"
+            request.asker.give_up(request, status, "gap" if request.gap else "no_response")
+            self._drop_done()
+
+    def _drop_done(self) -> None:
+        queue = self._queue
+        while queue and queue[0].done:
+            queue.popleft()
+
+
+class Pairing:
+    """The requests of one connection that wait."""
+
+    __slots__ = ("_outstanding", "_waiting")
+
+    def __init__(self, outstanding: Outstanding) -> None:
+        self._outstanding = outstanding
+        self._waiting: dict[int, list[Request]] = {}
+
+    def ask(self, request: Request) -> None:
+        self._waiting.setdefault(request.key, []).append(request)
+        self._outstanding.add(request)
+
+    def answer(self, response: Adu) -> tuple[Request, bool] | None:
+        """Take the request that a response answers, and whether others could have been meant; None: no request.
+
+        Of several with the same ids it is the first that the response fits.
+        """
+        waiting = self._waiting.get(pairing_key(response))
+        if not waiting:
+            return None
+        ambiguous = len(waiting) > 1
+        request = next((one for one in waiting if _fits(one.adu, response)), waiting[0]) if ambiguous else waiting[0]
+        self.remove(request)
+        return request, ambiguous
+
+    def remove(self, request: Request) -> None:
+        waiting = self._waiting[request.key]
+        waiting.remove(request)
+        if not waiting:
+            del self._waiting[request.key]
+        self._outstanding.settle(request)
+
+    def mark_gap(self) -> None:
+        for waiting in self._waiting.values():
+            for request in waiting:
+                request.gap = True
+
+    def waiting(self) -> list[Request]:
+        """Give all that wait, in the order in which they were asked."""
+        every = [request for waiting in self._waiting.values() for request in waiting]
+        return sorted(every, key=lambda request: (request.adu.frame, request.adu.ts))
+
+
+def _fits(request: Adu, response: Adu) -> bool:
+    return bool(response.pdu[0] & EXCEPTION) or decode_response(response.unit, response.pdu, request.pdu)[1]

@@ -1,0 +1,105 @@
+"""One side of a Modbus/TCP connection: its bytes cut into ADUs, however they were sent."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu, header_fault, is_chain, is_oversize, mbap
+
+
+class Listener(Protocol):
+    """What takes the ADUs of a side."""
+
+    def recognises(self, side: int, adu: Adu, *, alone: bool) -> bool:
+        """Whether this is Modbus, asked where alignment is not certain. `alone`: it fills its segment."""
+
+    def adu(self, side: int, adu: Adu) -> None: ...
+
+    def violation(self, side: int, code: str, data: bytes, ts: int) -> None: ...
+
+    def gap(self, side: int, lost: int) -> None: ...
+
+
+class Side:
+    """Collects the bytes of one side. Holds at most the beginning of one ADU."""
+
+    __slots__ = ("_frame", "_listener", "_number", "_partial", "_sure", "_ts")
+
+    def __init__(self, number: int, listener: Listener) -> None:
+        self._number = number
+        self._listener = listener
+        self._partial = b""
+        self._frame = 0
+        self._ts = 0
+        self._sure = False
+        """Whether the next byte is known to begin an ADU, or to go on with `_partial`."""
+
+    def data(self, payload: bytes, frame: int, ts: int) -> None:
+        """Take the next segment's bytes."""
+        joined = bool(self._partial)
+        if joined:
+            payload, frame, ts, joined = self._join(payload, frame, ts)
+        at, end = 0, len(payload)
+        while at + 8 <= end:
+            tid, protocol, length, unit, _ = mbap(payload, at)
+            stop = at + 6 + length
+            if protocol or not 2 <= length <= MAX_LENGTH:
+                self._breach(payload[at:], frame, ts)
+                return
+            if stop > end:
+                break
+            adu = Adu(tid, unit, payload[at + 7 : stop], length, frame, ts)
+            if not self._sure and not self._recognise(adu, alone=not joined and is_chain(payload)):
+                self._listener.violation(self._number, "unrecognised", payload[at:], ts)
+                return
+            self._listener.adu(self._number, adu)
+            at = stop
+        if at < end:
+            self._keep(payload[at:], frame, ts)
+
+    def gap(self, lost: int) -> None:
+        """Take note that the next `lost` bytes are missing."""
+        self._abandon()
+        self._sure = False
+        self._listener.gap(self._number, lost)
+
+    def _join(self, payload: bytes, frame: int, ts: int) -> tuple[bytes, int, int, bool]:
+        """Put what came before in front, unless the segment is whole ADUs by itself and would be torn by it."""
+        joined = self._partial + payload
+        if is_chain(payload) and not is_chain(joined):
+            self._abandon()
+            return payload, frame, ts, False
+        self._partial = b""
+        return joined, max(frame, self._frame), max(ts, self._ts), True
+
+    def _keep(self, rest: bytes, frame: int, ts: int) -> None:
+        if header_fault(rest):
+            self._breach(rest, frame, ts)
+        else:
+            self._partial, self._frame, self._ts = rest, frame, ts
+
+    def _recognise(self, adu: Adu, *, alone: bool) -> bool:
+        self._sure = self._listener.recognises(self._number, adu, alone=alone)
+        return self._sure
+
+    def _breach(self, data: bytes, frame: int, ts: int) -> None:
+        """Report a violation of the framing; what is left of the segment is dropped."""
+        if is_oversize(data):
+            tid, _, length, unit, _ = mbap(data, 0)
+            adu = Adu(tid, unit, data[7:], length, frame, ts)
+            if self._sure or self._recognise(adu, alone=True):
+                self._listener.violation(self._number, "length_too_long", data, ts)
+                self._listener.adu(self._number, adu)
+                return
+        self._sure = False
+        self._listener.violation(self._number, header_fault(data) or "unrecognised", data, ts)
+
+    def _abandon(self) -> None:
+        """Hand on the beginning of an ADU whose end will not come, when it tells what it was."""
+        data, self._partial = self._partial, b""
+        if len(data) < 8:
+            return
+        tid, _, length, unit, _ = mbap(data, 0)
+        adu = Adu(tid, unit, data[7:], length, self._frame, self._ts, whole=False)
+        if self._sure or self._listener.recognises(self._number, adu, alone=False):
+            self._listener.adu(self._number, adu)
