@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fluxrig.clock import Clock, SystemClock
 from fluxrig.codec import encode
-from fluxrig.errors import BadMessage
+from fluxrig.errors import BadMessage, EncodeError
 from fluxrig.message import ERROR, EVENT, TAGS, FluxMsg, new_id
 
 Batch: TypeAlias = tuple[FluxMsg, ...]
@@ -26,6 +26,9 @@ Batch: TypeAlias = tuple[FluxMsg, ...]
 OUT = "out"
 IN = "in"
 ERROR_PORT = "error"
+
+MAX_REJECTED_BYTES = 256 << 10
+MAX_REASON = 1024
 
 
 class GearConfig(BaseModel):
@@ -104,13 +107,24 @@ class Context:
         return self.message({"event": event, "detail": detail, **data}, schema=EVENT)
 
     def rejection(self, message: FluxMsg, reason: str) -> FluxMsg:
-        """Make the `fluxrig.error/1` that carries a message no gear could take, whole, with the reason."""
+        """Make the `fluxrig.error/1` that carries a message no gear could take, with the reason.
+
+        `raw` is the message as encoded, cut at MAX_REJECTED_BYTES; a message that has no encoding is shown
+        as Python prints it. `meta.raw` says so where `raw` is not the whole message.
+        """
+        try:
+            raw, form = encode(message), "whole"
+        except EncodeError:
+            raw, form = repr(message.fields).encode("utf-8", "backslashreplace"), "printed"
+        if len(raw) > MAX_REJECTED_BYTES:
+            raw, form = raw[:MAX_REJECTED_BYTES], f"{form}, cut from {len(raw)} bytes"
         return self.message(
-            {"reason": reason, "src": message.src, "schema": message.schema},
+            {"reason": reason[:MAX_REASON], "src": message.src, "schema": message.schema},
             schema=ERROR,
+            meta=None if form == "whole" else {"raw": form},
             uns=message.uns,
             ref=message.id,
-            raw=encode(message),
+            raw=raw,
         )
 
 

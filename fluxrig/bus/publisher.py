@@ -17,7 +17,7 @@ from nats.aio.subscription import Subscription
 
 from fluxrig.bus.connection import ApiError, Bus
 from fluxrig.bus.headers import COUNT, LEAF, PARCEL, RACK, SEQ, parse_block
-from fluxrig.bus.streams import LEAF_ID
+from fluxrig.bus.streams import LEAF_ID, renew_leaf_id
 from fluxrig.bus.streams import RACK as RACK_KEY
 from fluxrig.codec import CONTENT_TYPE
 from fluxrig.errors import BusError, BusUnavailable
@@ -78,6 +78,18 @@ class Publisher:
         self._inbox = bus.nats.new_inbox()
         self._replies: Subscription | None = None
         self._window = _Window(0)
+        self.next_number = 0
+        """The number of the next fluxMsg: how many this leaf's stream has accepted since it was made."""
+
+    @property
+    def leaf(self) -> str:
+        """The id of the leaf's store; "" before `open` or the first `store`."""
+        return self._headers.get(LEAF, "")
+
+    async def open(self) -> None:
+        """Read where the stream ends, so that `leaf` and `next_number` are known before anything is stored."""
+        async with self._lock:
+            await self._look(0, 0)
 
     async def store(self, parcels: Sequence[Parcel]) -> None:
         """Return when all are stored, in order. Waits as long as it takes; calls take turns.
@@ -137,11 +149,14 @@ class Publisher:
     async def _look(self, first_id: int, count: int) -> int:
         """Read the end of the stream, and give how many of the parcels of this call are in."""
         info = await self._bus.api(f"STREAM.INFO.{self.stream}")
-        metadata, last_seq = info["config"].get("metadata") or {}, info["state"]["last_seq"]
+        last_seq = info["state"]["last_seq"]
         headers: dict[str, str] = {}
         if info["state"]["messages"]:
             message = (await self._bus.api(f"STREAM.MSG.GET.{self.stream}", {"seq": last_seq}))["message"]
             headers = parse_block(base64.b64decode(message.get("hdrs", "")))
+        elif last_seq >= info["config"].get("first_seq", 1):
+            info = await renew_leaf_id(self._bus, info)
+        metadata = info["config"].get("metadata", {})
         self._headers = {
             "Content-Type": CONTENT_TYPE,
             RACK: metadata.get(RACK_KEY, ""),
@@ -177,7 +192,7 @@ class Publisher:
         finally:
             unwatch()
         position.last_seq += window.sent
-        position.next_number = number
+        position.next_number = self.next_number = number
         return window.sent
 
     async def _publish(self, parcel: Parcel, after_seq: int, number: int, parcel_id: int) -> None:

@@ -1,0 +1,42 @@
+"""The console script `fluxrig`: what integrators use, one command a module."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from fluxrig.cli import bench, console
+from fluxrig.cli.check import check
+from fluxrig.cli.console import VersionOption
+from fluxrig.cli.decode import decode
+from fluxrig.cli.demo.command import demo
+from fluxrig.cli.docs import docs
+from fluxrig.cli.gears import gears
+from fluxrig.cli.graph import graph
+from fluxrig.cli.run import run
+from fluxrig.cli.schema import schema
+from fluxrig.cli.sniff import sniff
+
+app = typer.Typer(
+    name="fluxrig",
+    help="A patchbay for industrial signals: from register or wire to a verified Parquet row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _options(version: VersionOption = False) -> None:
+    pass
+
+
+for command in (demo, check, run, graph, gears, schema, docs, decode, sniff):
+    app.command()(command)
+app.add_typer(bench.app, name="bench")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(console.run(app))

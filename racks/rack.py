@@ -1,0 +1,151 @@
+"""A Rack: its leaf, its graph, and the order in which they start and stop.
+
+Starting: leaf, streams, graph, sinks first. Stopping: sources end, the graph settles into the leaf, the Mixer
+gets a moment to take it all, the leaf stops. What the Mixer did not get waits on the leaf's disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluxrig.bus import DEAD, UNS, Bus, Leaf, LeafRemote, Publisher, ensure_leaf_streams
+from fluxrig.catalog import Catalog
+from fluxrig.clock import Clock, SystemClock
+from fluxrig.codec import encode
+from fluxrig.gear import Context
+from fluxrig.message import FluxMsg
+from fluxrig.rackfile.model import UPLINK, GearSpec, RackSpec
+from racks import uplink
+from racks.engine import Engine
+from racks.node import Node
+from racks.report import Report, Reporter, write_report
+from racks.snake import Snake
+
+log = logging.getLogger("fluxrig.rack")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long stopping may take."""
+
+    drain_s: float = 10.0
+    """For what the gears have emitted to reach the leaf."""
+    flush_s: float = 10.0
+    """For what the leaf has stored to reach the Mixer."""
+
+
+class Rack:
+    """Runs one Rack file."""
+
+    def __init__(
+        self,
+        spec: RackSpec,
+        catalog: Catalog,
+        state_dir: Path,
+        *,
+        limits: Limits = Limits(),
+        clock: Clock | None = None,
+        report_file: Path | None = None,
+    ) -> None:
+        self.spec = spec
+        self._catalog = catalog
+        self._state_dir = state_dir
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._report_file = report_file
+
+    async def run(self, stop: asyncio.Event) -> Report:
+        """Run until every source is at its end or `stop` is set. Cancelling this stops at once."""
+        async with AsyncExitStack() as stack:
+            leaf = await stack.enter_async_context(self._leaf())
+            bus = await stack.enter_async_context(await leaf.connect(self.spec.name))
+            await ensure_leaf_streams(bus, self.spec.name, leaf.store_dir)
+            readings, letters = Publisher(bus, UNS), Publisher(bus, DEAD)
+            await readings.open()
+            await letters.open()
+            engine = await stack.enter_async_context(self._engine(readings, letters))
+            snake = self._snake(bus, readings.leaf)
+            reporter = Reporter(self.spec.name, engine, readings, letters, snake)
+            async with asyncio.TaskGroup() as background:
+                tasks = [background.create_task(snake.run())] if snake else []
+                if self._report_file:
+                    tasks.append(background.create_task(reporter.keep_writing(self._report_file)))
+                await self._run_graph(engine, stop)
+                if snake and reporter.now().accepted:
+                    await self._flush(snake, readings)
+                for task in tasks:
+                    task.cancel()
+            report = reporter.now()
+        if self._report_file:
+            write_report(self._report_file, report)
+        return report
+
+    async def _run_graph(self, engine: Engine, stop: asyncio.Event) -> None:
+        await engine.start()
+        log.info("%s is running %d gears", self.spec.name, len(self.spec.gears))
+        ends = [asyncio.create_task(engine.finished()), asyncio.create_task(stop.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        if left := await engine.drain(self._limits.drain_s):
+            log.warning("%d batches were not settled within %g s", left, self._limits.drain_s)
+
+    async def _flush(self, snake: Snake, readings: Publisher) -> None:
+        if not snake.up:
+            log.info("the Mixer is away; what it has not got waits on the leaf's disk")
+        elif not await snake.flushed(readings.next_number, self._limits.flush_s):
+            log.info("the Mixer has %d of %d messages", snake.committed, readings.next_number)
+
+    def _leaf(self) -> Leaf:
+        snake = self.spec.snake
+        remote = LeafRemote(snake.host, snake.port, snake.token) if snake else None
+        return Leaf(self.spec.name, self._state_dir / "leaf", remote)
+
+    def _snake(self, bus: Bus, leaf: str) -> Snake | None:
+        if self.spec.snake is None:
+            return None
+        return Snake(bus, rack=self.spec.name, uns=self.spec.uns, leaf=leaf, clock=self._clock)
+
+    def _engine(self, readings: Publisher, letters: Publisher) -> Engine:
+        async def dead_letters(gear: str, rejections: Sequence[FluxMsg]) -> None:
+            subject = f"fluxrig.dead.{self.spec.name}.{gear}"
+            await letters.store(list(uplink.pack([(subject, list(map(encode, rejections)))])))
+
+        engine = Engine(dead_letters=dead_letters)
+        for gear in self.spec.gears.values():
+            self._add(engine, gear)
+        sink = uplink.Uplink(self._context(UPLINK, self.spec.uns), readings.store)
+        engine.add(sink, uplink.MANIFEST, timeout_s=None)
+        for wire in self.spec.wires:
+            engine.connect(
+                wire.source.gear,
+                wire.target.gear,
+                output=wire.source.port,
+                port=wire.target.port,
+                queue=wire.queue,
+                when_full=wire.when_full,
+            )
+        return engine
+
+    def _add(self, engine: Engine, gear: GearSpec) -> Node:
+        manifest = self._catalog[gear.kind]
+        make = manifest.load()
+        return engine.add(
+            make(gear.config, self._context(gear.name, gear.uns)), manifest, timeout_s=gear.timeout_s
+        )
+
+    def _context(self, gear: str, uns: str) -> Context:
+        return Context(
+            rack=self.spec.name,
+            gear=gear,
+            uns=uns,
+            clock=self._clock,
+            log=logging.getLogger(f"fluxrig.{gear}"),
+        )

@@ -1,0 +1,82 @@
+"""The Rack's side of the Snake: says to the Mixer that it is here, and learns what the Mixer has safe."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from importlib.metadata import version
+from typing import Any, Final, Protocol
+
+from fluxrig.clock import Clock
+from fluxrig.errors import BusError
+from racks.backoff import Backoff
+
+REGISTER: Final = "fluxrig.mixer.register"
+HEARTBEAT_S: Final = 1.0
+ANSWER_S: Final = 5.0
+
+log = logging.getLogger("fluxrig.rack")
+
+
+class Requests(Protocol):
+    """The part of a bus connection that the Snake needs."""
+
+    async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes: ...
+
+
+class Snake:
+    """Keeps the Rack registered. `committed` counts the messages of this leaf that are in Parquet."""
+
+    def __init__(self, bus: Requests, *, rack: str, uns: str, leaf: str, clock: Clock) -> None:
+        self.up = False
+        self.committed = 0
+        self.last_error = ""
+        self._bus = bus
+        self._clock = clock
+        self._announcement = json.dumps(
+            {"rack": rack, "uns": uns, "leaf": leaf, "version": version("fluxrig")}
+        ).encode()
+        self._backoff = Backoff(first_s=0.25, longest_s=5.0)
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Announce the Rack until cancelled. An outage or a refusal is told once, when it begins."""
+        while True:
+            try:
+                answer = await self._bus.request(REGISTER, self._announcement, ANSWER_S)
+                self._take(json.loads(answer))
+                wait_s = HEARTBEAT_S
+            except (BusError, ValueError, TypeError) as error:
+                self._down(f"the Mixer does not answer: {error}")
+                wait_s = self._backoff.next_s()
+            await self._clock.sleep(wait_s)
+
+    async def flushed(self, messages: int, limit_s: float) -> bool:
+        """Wait until the first `messages` of this leaf are in Parquet; False when the limit came first."""
+        try:
+            async with asyncio.timeout(limit_s):
+                while self.committed < messages:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _take(self, answer: Any) -> None:
+        if not isinstance(answer, dict) or not answer.get("ok"):
+            reason = answer.get("error", "no reason given") if isinstance(answer, dict) else "no sense"
+            self._down(f"the Mixer refuses this Rack: {reason}")
+            return
+        committed = int(answer.get("committed", 0))
+        if not self.up:
+            log.info("the Mixer has registered this Rack")
+        self.up, self.last_error = True, ""
+        self._backoff.reset()
+        self.committed = max(self.committed, committed)
+        self._news.set()
+
+    def _down(self, reason: str) -> None:
+        if self.up or not self.last_error:
+            log.warning("%s; storing on the leaf meanwhile", reason)
+        self.up, self.last_error = False, reason
