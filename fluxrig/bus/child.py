@@ -28,12 +28,16 @@ async def spawn(command: Sequence[str | Path], *, stderr: IO[bytes], keep_fds: S
         stderr=stderr,
         start_new_session=True,
         pass_fds=tuple(keep_fds),
-        preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+        preexec_fn=die_with_us(),
     )
 
 
-def _die_with(parent_pid: int) -> Callable[[], None]:
+def die_with_us() -> Callable[[], None] | None:
+    """Give the `preexec_fn` by which a child ends when we do, however we end; None where there is no way."""
+    if sys.platform != "linux":
+        return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent_pid = os.getpid()
 
     def before_exec() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

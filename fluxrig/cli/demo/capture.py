@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+RACK_FILE = Path(__file__).with_name("demo.yaml")
 RECORDING = Path(__file__).with_name("scada.pcap")
 
 
@@ -17,3 +22,20 @@ def may_capture() -> bool:
     except PermissionError:
         return False
     return True
+
+
+def write_rack_file(folder: Path, *, live: bool) -> Path:
+    """Put the demo's Rack file into `folder`; for a replay, with the recording in place of the interface."""
+    path = folder / RACK_FILE.name
+    if live:
+        shutil.copyfile(RACK_FILE, path)
+    else:
+        rack = yaml.safe_load(RACK_FILE.read_text(encoding="utf-8"))
+        rack["gears"]["tap"] = replay_of(RECORDING)
+        path.write_text(yaml.safe_dump(rack, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def replay_of(recording: Path) -> dict[str, Any]:
+    """The sniffer's settings to replay a capture at the pace at which it was recorded."""
+    return {"kind": "network_sniffer", "file": str(recording), "realtime": True}

@@ -13,26 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from fluxrig.bus.child import die_with_us
 from fluxrig.errors import FluxrigError
 
 T = TypeVar("T")
 POLL_S = 0.05
 STOP_S = 5.0
 
-# Runs a command that gets SIGKILL when its parent ends, however that ends (prctl(2), PR_SET_PDEATHSIG = 1).
-# A step of its own between, because preexec_fn is not safe beside threads.
-_TIED_TO_PARENT = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent has already ended")
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
 
 def python_module(module: str, *options: object) -> list[str]:
     """The command that runs a module with this Python."""
     return [sys.executable, "-m", module, *map(str, options)]
+
+
+def console_script(name: str, *options: object) -> list[str]:
+    """The command that runs `fluxrig` or `mixer` with this Python, whatever PATH says."""
+    module = {"fluxrig": "fluxrig.cli.main", "mixer": "fluxrig.cli.mixer"}[name]
+    return [sys.executable, "-c", f"from {module} import main; main()", *map(str, options)]
 
 
 class Child:
@@ -46,13 +43,14 @@ class Child:
         self.log = log_dir / f"{name}.log"
         with self.out.open("ab") as out, self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _TIED_TO_PARENT, str(os.getpid()), *command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
                 env={**os.environ, **(env or {})},
                 # Ctrl-C on the terminal is for the demo, which ends its children in order.
                 start_new_session=True,
+                preexec_fn=die_with_us(),  # noqa: PLW1509 - the demo has one thread
             )
 
     def __enter__(self) -> Self:

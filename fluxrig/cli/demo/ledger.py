@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import NamedTuple
 
 
@@ -18,7 +18,9 @@ class Row(NamedTuple):
 
     leaf_seq: int
     """The number that the Rack gave it."""
-    id: bytes
+    stream_seq: int
+    """The number of the parcel in which the hub stored it; one parcel holds one message or many."""
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Ledger:
     duplicated: int
     """Rows that repeat a number or an id."""
     out_of_order: int
-    """Rows that follow one with a higher number."""
+    """Rows that stand behind one with a higher number, of the Rack's or of the hub's."""
 
     @property
     def balances(self) -> bool:
@@ -42,20 +44,23 @@ class Ledger:
 
 
 def reckon(accepted: range, rows: Sequence[Row]) -> Ledger:
-    """Count the faults in `rows`, which stand in the order of the stream, against the accepted numbers."""
-    numbers = [row.leaf_seq for row in rows]
+    """Count the faults in `rows`, as they stand in the files, against the accepted numbers."""
     return Ledger(
         accepted=len(accepted),
         stored=len(rows),
-        lost=len(set(accepted).difference(numbers)),
+        lost=len(set(accepted).difference(row.leaf_seq for row in rows)),
         duplicated=_repeats(rows),
-        out_of_order=sum(later < earlier for earlier, later in pairwise(numbers)),
+        out_of_order=sum(starmap(_steps_back, pairwise(rows))),
     )
+
+
+def _steps_back(earlier: Row, later: Row) -> bool:
+    return later.leaf_seq < earlier.leaf_seq or later.stream_seq < earlier.stream_seq
 
 
 def _repeats(rows: Sequence[Row]) -> int:
     numbers: set[int] = set()
-    ids: set[bytes] = set()
+    ids: set[str] = set()
     repeats = 0
     for row in rows:
         repeats += row.leaf_seq in numbers or row.id in ids

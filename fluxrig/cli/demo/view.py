@@ -46,7 +46,7 @@ class View:
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self.console = console
-        self._progress = progress
+        self.progress = progress
         self._next_line_s = 0.0
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -65,15 +65,15 @@ class View:
 
     def say(self, text: str) -> None:
         """Print a line that stays: something happened."""
-        self.console.print(f"{self._progress.elapsed_s:5.1f} s  {text}", highlight=False)
+        self.console.print(f"{self.progress.elapsed_s:5.1f} s  {text}", highlight=False)
 
     def update(self) -> None:
         """Show the progress as it is now."""
         if self._live:
-            self._live.update(live_panel(self._progress), refresh=True)
-        elif self._progress.elapsed_s >= self._next_line_s:
-            self._next_line_s = self._progress.elapsed_s + PLAIN_EVERY_S
-            self.say(plain_line(self._progress))
+            self._live.update(live_panel(self.progress), refresh=True)
+        elif self.progress.elapsed_s >= self._next_line_s:
+            self._next_line_s = self.progress.elapsed_s + PLAIN_EVERY_S
+            self.say(plain_line(self.progress))
 
 
 def plain_line(progress: Progress) -> str:

@@ -12,7 +12,7 @@ FIRST = 41
 
 
 def rows(*numbers: int) -> list[Row]:
-    return [Row(number, number.to_bytes(16)) for number in numbers]
+    return [Row(number, stream_seq, str(number)) for stream_seq, number in enumerate(numbers)]
 
 
 @given(st.integers(1, 300))
@@ -42,7 +42,7 @@ def test_each_repeated_number_is_a_duplicate(extra: list[int]) -> None:
 
 def test_the_same_message_under_two_numbers_is_a_duplicate() -> None:
     """A message that was sent twice is found by its id, though its numbers are in order."""
-    ledger = reckon(range(2), [Row(0, b"same"), Row(1, b"same")])
+    ledger = reckon(range(2), [Row(0, 0, "same"), Row(1, 1, "same")])
     assert ledger.duplicated == 1
     assert not ledger.balances
 
@@ -56,6 +56,17 @@ def test_each_step_back_is_out_of_order(order: tuple[int, ...], inversions: int)
     ledger = reckon(range(4), rows(*order))
     assert (ledger.out_of_order, ledger.lost, ledger.duplicated) == (inversions, 0, 0)
     assert ledger.balances == (inversions == 0)
+
+
+def test_a_row_ahead_of_an_earlier_parcel_is_out_of_order() -> None:
+    """The hub's own numbers count, too: rows stand in Parquet in the order of the stream."""
+    ledger = reckon(range(3), [Row(0, 7, "a"), Row(1, 9, "b"), Row(2, 8, "c")])
+    assert (ledger.out_of_order, ledger.lost, ledger.duplicated) == (1, 0, 0)
+
+
+def test_many_messages_of_one_parcel_are_in_order() -> None:
+    """One parcel holds many messages, so its number repeats, and that is no fault."""
+    assert reckon(range(3), [Row(0, 7, "a"), Row(1, 7, "b"), Row(2, 7, "c")]).balances
 
 
 def test_a_row_that_nobody_accepted_does_not_balance() -> None:
