@@ -15,7 +15,7 @@ _RESERVED = frozenset("./*>$\\\"'")
 def segment_fault(segment: str) -> str | None:
     """Say what is wrong with one path segment, or None."""
     if not segment:
-        return "a UNS segment is empty"
+        return "a UNS segment is empty; write names with single slashes between them, such as acme/lyon/press"
     if len(segment) > MAX_SEGMENT:
         return f"UNS segment {segment[:16]!r}… is longer than {MAX_SEGMENT} characters"
     for char in segment:

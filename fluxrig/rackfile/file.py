@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from fluxrig.duration import Seconds
@@ -86,13 +86,6 @@ class WireEntry(_Part):
                 "the guaranteed lane is not available; use hot, and wire what must survive to uplink"
             )
         return lane
-
-
-def _wire(value: object) -> object:
-    return {"wire": value} if isinstance(value, str) else value
-
-
-Wire = Annotated[WireEntry, BeforeValidator(_wire)]
 
 
 class RackEntry(_Part):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from fluxrig.gear import ERROR_PORT, IN, OUT, Manifest
 from fluxrig.rackfile.faults import Faults, Mark, shown
@@ -15,6 +15,8 @@ from fluxrig.rackfile.model import UPLINK, Endpoint, WireSpec
 _STOP: Final = re.compile(r"\s*([^\s.]+)(?:\.([^\s.]+))?\s*")
 _SHOWN_LOOP: Final = 8
 _Names: TypeAlias = tuple[str, ...] | None
+Side: TypeAlias = Literal["input", "output"]
+Suggest: TypeAlias = Callable[[str, Iterable[str]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +79,19 @@ def _side(port: str | None, default: str, mine: _Names, other: _Names, *, at_end
     return default if belongs_there and not at_end else port
 
 
-def connect(
-    source: Endpoint, target: Endpoint, ports: Mapping[str, Ports], mark: Mark, faults: Faults
-) -> bool:
-    """Say whether both ends of a wire exist, adding a fault for each that does not."""
-    return all(
-        [
-            _exists(source, "output", ports, mark, faults),
-            _exists(target, "input", ports, mark, faults),
-        ]
-    )
-
-
-def _exists(end: Endpoint, side: str, ports: Mapping[str, Ports], mark: Mark, faults: Faults) -> bool:
+def end_fault(end: Endpoint, side: Side, ports: Mapping[str, Ports], suggest: Suggest) -> str | None:
+    """Say why a wire cannot end there, or None."""
     if end.gear not in ports:
-        faults.add(mark, f"there is no gear {shown(end.gear)}{faults.nearest(end.gear, ports)}")
-        return False
+        return f"there is no gear {shown(end.gear)}{suggest(end.gear, ports)}"
     names = ports[end.gear].inputs if side == "input" else ports[end.gear].outputs
     if names is None or end.port in names:
-        return True
+        return None
     if not names:
-        faults.add(mark, f"{end.gear!r} has no input: it is a source")
-    elif end.port == OUT and names == (ERROR_PORT,):
-        faults.add(mark, f"{end.gear!r} has no output but {ERROR_PORT!r}: it is a sink")
-    else:
-        hint = faults.nearest(end.port, names).replace("known:", "it has:")
-        faults.add(mark, f"{end.gear!r} has no {side} {shown(end.port)}{hint}")
-    return False
+        return f"{end.gear!r} has no input: it is a source"
+    if end.port == OUT and names == (ERROR_PORT,):
+        return f"{end.gear!r} has no output but {ERROR_PORT!r}: it is a sink"
+    hint = suggest(end.port, names).replace("known:", "it has:")
+    return f"{end.gear!r} has no {side} {shown(end.port)}{hint}"
 
 
 def duplicates(wires: Iterable[PlacedWire], faults: Faults) -> None:

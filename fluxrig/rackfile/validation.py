@@ -13,7 +13,7 @@ from fluxrig.rackfile.environment import redact
 from fluxrig.rackfile.faults import Faults, Mark, shown
 from fluxrig.rackfile.nodes import Node
 from fluxrig.rackfile.places import Place
-from fluxrig.rackfile.words import alternatives, explain
+from fluxrig.rackfile.words import explain, wants
 
 M = TypeVar("M", bound=BaseModel)
 _Found: TypeAlias = tuple[ErrorDetails, Place]
@@ -45,15 +45,16 @@ def _groups(found: Iterable[_Found]) -> Iterable[list[_Found]]:
 
 
 def _report(group: list[_Found], model: type[BaseModel], known: Iterable[str], faults: Faults) -> None:
-    """Report the alternatives of the right shape; where none is, what the value may be."""
-    within = [(details, place) for details, place in group if place.deeper or place.union is None]
-    for details, place in within:
+    """Report each alternative that the value has the shape of; where there is none, what it may be."""
+    shaped = [(details, place) for details, place in group if place.deeper or wants(details) is None]
+    for details, place in shaped:
         if details["type"] == "extra_forbidden":
             faults.add(place.key_mark, _unknown_key(place, model, known, faults))
         else:
-            faults.add(place.mark, redact(explain(details, place), place.used))
-    if not within:
-        faults.add(group[0][1].mark, redact(alternatives(group), group[0][1].used))
+            faults.add(place.mark, redact(explain([(details, place)]), place.used))
+    if not shaped:
+        place = group[0][1]
+        faults.add(place.mark, redact(explain(group), place.used))
 
 
 def _unknown_key(place: Place, model: type[BaseModel], known: Iterable[str], faults: Faults) -> str:

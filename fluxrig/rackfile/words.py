@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pydantic_core import ErrorDetails
 
@@ -12,9 +12,11 @@ from fluxrig.rackfile.faults import nearest, shown
 from fluxrig.rackfile.nodes import MapNode, Node, ScalarNode
 from fluxrig.rackfile.places import Place
 
+_CHOICES: Final = ("literal_error", "enum")
 _STAGE: Final = re.compile(r"(_attributes)?_(type|parsing|parsing_size|from_float|sub_type|unicode)$")
 _NEEDS: Final[Mapping[str, str]] = {
-    "string": "be text (in quotes)",
+    "string": "be text",
+    "path": "be text",
     "int": "be a whole number",
     "float": "be a number",
     "finite_number": "be a finite number",
@@ -28,55 +30,57 @@ _LIMITS: Final[Mapping[str, str]] = {
     "less_than": "be less than {lt}",
     "less_than_equal": "be at most {le}",
     "multiple_of": "be a multiple of {multiple_of}",
-    "string_too_short": "have at least {min_length} characters",
-    "string_too_long": "have at most {max_length} characters",
+    "string_too_short": "have characters, at least {min_length}",
+    "string_too_long": "have no more than {max_length} characters",
     "string_pattern_mismatch": "be of the form {pattern}",
-    "too_short": "have at least {min_length} entries",
-    "too_long": "have at most {max_length} entries",
+    **dict.fromkeys(_CHOICES, "be {expected}"),
+    "too_short": "have entries, at least {min_length}",
+    "too_long": "have no more than {max_length} entries",
 }
 
 
-def explain(details: ErrorDetails, place: Place) -> str:
+def explain(group: Sequence[tuple[ErrorDetails, Place]]) -> str:
+    """Say what is wrong with one value: one error, or what each alternative of a union has against it."""
+    details, place = group[0]
+    if details["type"] != "missing" and isinstance(place.node, ScalarNode) and place.node.value is None:
+        return f"{place.name!r} is empty; give it a value"
+    wanted = [wants(details) for details, _ in group]
+    if place.name and None not in wanted:
+        return f"{place.name!r} must {_joined(wanted)}, not {_given(place.node)}{_hint(group)}"
+    return "; or ".join(dict.fromkeys(_reason(details, place) for details, place in group))
+
+
+def wants(details: ErrorDetails) -> str | None:
+    """Say what a value must be or have, or None where the error has words of its own."""
     kind, context = details["type"], details.get("ctx", {})
-    subject = repr(place.name) if place.name else "this"
-    if kind == "missing":
-        lacks = f"{subject} lacks the key {place.missing!r}"
-        return lacks if place.name else f"the key {place.missing!r} is missing"
-    if kind in ("value_error", "assertion_error"):
-        reason = str(context.get("error", details["msg"]))
-        return f"{place.name!r}: {reason}" if place.name else reason
-    if isinstance(place.node, ScalarNode) and place.node.value is None:
-        return f"{subject} is empty; give it a value"
-    if kind in ("literal_error", "enum"):
-        return _choice(subject, place, str(context["expected"]))
-    if wanted := _wanted(kind, context):
-        return f"{subject} must {wanted}, not {_given(place.node)}"
-    reason = details["msg"][:1].lower() + details["msg"][1:]
-    return f"{place.name!r}: {reason}" if place.name else reason
-
-
-def _wanted(kind: str, context: Mapping[str, Any]) -> str | None:
     if kind in _LIMITS:
         return _LIMITS[kind].format(**context)
     return _NEEDS.get(_STAGE.sub("", kind))
 
 
-def alternatives(found: Sequence[tuple[ErrorDetails, Place]]) -> str:
-    """Say what one value may be of which no alternative of a union took it."""
-    wanted = [_wanted(details["type"], details.get("ctx", {})) for details, _ in found]
-    needs = list(dict.fromkeys(need.removeprefix("be ") for need in wanted if need))
-    if len(found) > 1 and None not in wanted:
-        place = found[0][1]
-        return f"{place.name!r} must be {' or '.join(needs)}, not {_given(place.node)}"
-    return "; or ".join(dict.fromkeys(explain(details, place) for details, place in found))
+def _joined(wanted: Sequence[str | None]) -> str:
+    first, *rest = dict.fromkeys(need for need in wanted if need)
+    return " or ".join([first, *(need.removeprefix("be ") for need in rest)])
 
 
-def _choice(subject: str, place: Place, expected: str) -> str:
-    words = re.findall(r"'([^']*)'", expected)
-    given = place.node.source if isinstance(place.node, ScalarNode) else ""
-    close = nearest(given, words)
-    hint = close if "did you mean" in close else ""
-    return f"{subject} must be {expected}, not {_given(place.node)}{hint}"
+def _reason(details: ErrorDetails, place: Place) -> str:
+    if details["type"] == "missing":
+        lacks = f"{place.name!r} lacks the key {place.missing!r}"
+        return lacks if place.name else f"the key {place.missing!r} is missing"
+    reason = str(details.get("ctx", {}).get("error", details["msg"][:1].lower() + details["msg"][1:]))
+    return f"{place.name!r}: {reason}" if place.name else reason
+
+
+def _hint(group: Sequence[tuple[ErrorDetails, Place]]) -> str:
+    node = group[0][1].node
+    if not isinstance(node, ScalarNode):
+        return ""
+    if not isinstance(node.value, str):
+        text_wanted = any(details["type"].startswith("string_type") for details, _ in group)
+        return "; put it in quotes" if text_wanted else ""
+    expected = [str(details["ctx"]["expected"]) for details, _ in group if details["type"] in _CHOICES]
+    close = nearest(node.source, [word for each in expected for word in re.findall(r"'([^']*)'", each)])
+    return close if "did you mean" in close else ""
 
 
 def _given(node: Node) -> str:
