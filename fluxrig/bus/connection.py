@@ -42,7 +42,7 @@ class Bus:
         self.nats = Client()
         self.epoch = 0
         self._up = asyncio.Event()
-        self._on_lost: set[Callable[[], None]] = set()
+        self._on_lost: set[Callable[[], object]] = set()
 
     @classmethod
     async def connect(cls, url: str, token: str, name: str, timeout_s: float = CONNECT_TIMEOUT_S) -> Bus:
@@ -93,7 +93,7 @@ class Bus:
                     if not self.connected:
                         await asyncio.sleep(0.01)
 
-    def watch_loss(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def watch_loss(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Have `callback` run each time the connection is lost; the answer ends that."""
         self._on_lost.add(callback)
         return lambda: self._on_lost.discard(callback)
@@ -113,12 +113,21 @@ class Bus:
 
     async def request(self, subject: str, payload: bytes = b"", timeout_s: float = API_TIMEOUT_S) -> bytes:
         """Ask whoever serves `subject`. BusUnavailable: no answer; BusError: the handler failed."""
+        task = asyncio.ensure_future(self.nats.request(subject, payload, timeout=timeout_s))
+        unwatch = self.watch_loss(task.cancel)
         try:
-            answer = await self.nats.request(subject, payload, timeout=timeout_s)
+            answer = await task
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise BusUnavailable(f"the connection was lost before {subject} answered") from None
         except nats.errors.NoRespondersError as error:
             raise BusUnavailable(f"nobody answers on {subject}") from error
         except (TimeoutError, nats.errors.Error, OSError) as error:
             raise BusUnavailable(f"no answer on {subject} within {timeout_s:g} s") from error
+        finally:
+            unwatch()
         if answer.headers and (failure := answer.headers.get(_ERROR_HEADER)):
             raise BusError(f"{subject}: {failure}")
         return answer.data
@@ -139,9 +148,23 @@ class Bus:
         await self.nats.flush()
 
     async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Call the JetStream API of this server, e.g. `STREAM.INFO.UNS`. ApiError when it refuses."""
+        """Call the JetStream API of this server, e.g. `STREAM.INFO.UNS`. ApiError when it refuses.
+
+        A restart of the server is waited out for API_TIMEOUT_S, then BusUnavailable. It may be asked twice, so
+        it must be such that the second time does no harm.
+        """
         request = json.dumps(body).encode() if body is not None else b""
-        answer: dict[str, Any] = json.loads(await self.request(f"$JS.API.{verb}", request))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + API_TIMEOUT_S
+        while True:
+            try:
+                answer: dict[str, Any] = json.loads(await self.request(f"$JS.API.{verb}", request))
+            except BusUnavailable:
+                if loop.time() >= deadline or self.nats.is_closed:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                break
         if "error" in answer:
             raise ApiError(verb, answer["error"])
         return answer

@@ -12,7 +12,9 @@ RACK: Final = "Fluxrig-Rack"
 LEAF: Final = "Fluxrig-Leaf"  # the id of the leaf's stream: a store made anew numbers from 0 under another id
 SEQ: Final = "Fluxrig-Seq"  # the number of the first fluxMsg in the message
 COUNT: Final = "Fluxrig-Count"  # how many fluxMsgs it holds
-PARCEL: Final = "Fluxrig-Parcel"  # which call of which publisher stored it
+MESSAGE_ID: Final = "Nats-Msg-Id"  # "<run of a publisher>.<parcel>", never used again
+AFTER_ID: Final = "Nats-Expected-Last-Msg-Id"
+AFTER_SEQ: Final = "Nats-Expected-Last-Sequence"
 
 
 def parse_block(block: bytes) -> dict[str, str]:

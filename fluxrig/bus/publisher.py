@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from fluxrig.bus.connection import ApiError, Bus
-from fluxrig.bus.headers import COUNT, LEAF, PARCEL, RACK, SEQ, parse_block
+from fluxrig.bus.headers import AFTER_ID, AFTER_SEQ, COUNT, LEAF, MESSAGE_ID, RACK, SEQ, parse_block
 from fluxrig.bus.streams import LEAF_ID, renew_leaf_id
 from fluxrig.bus.streams import RACK as RACK_KEY
 from fluxrig.codec import CONTENT_TYPE
@@ -27,7 +27,7 @@ _WINDOW_PARCELS: Final = 1000
 _WINDOW_BYTES: Final = 8 << 20
 _ACK_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.02, 2.0)
-_WRONG_LAST_SEQUENCE: Final = b"10071"
+_WRONG_LAST: Final = (10070, 10071)  # wrong last message id, wrong last sequence
 
 _log = logging.getLogger(__name__)
 
@@ -51,18 +51,23 @@ class _OutOfStep(_Interrupted):
 
 @dataclass(slots=True)
 class _Position:
-    """Where the stream ends, and the number of the fluxMsg that comes next."""
+    """Where the stream ends, and the number of the fluxMsg that comes next.
+
+    `last_id` is known once a message of ours was acknowledged there.
+    """
 
     last_seq: int
     next_number: int
+    last_id: str = ""
 
 
 class Publisher:
     """The one writer of a leaf's stream.
 
-    Each parcel names the stream sequence that it must follow, so the server refuses whatever is stale,
-    doubled or out of turn. After any trouble the end of the stream is read again: it tells which parcels are
-    in. `on_wait` hears why nothing can be stored at the moment, and None when it goes on.
+    Each parcel names the message that it must follow, so the server refuses whatever is stale, doubled or out
+    of turn: also what an earlier, abandoned call left in some buffer. After any trouble the end of the stream
+    is read again: it tells which parcels are in. `on_wait` hears why nothing can be stored at the moment, and
+    None when it goes on.
     """
 
     def __init__(self, bus: Bus, stream: str, on_wait: Callable[[str | None], None] | None = None) -> None:
@@ -87,7 +92,7 @@ class Publisher:
         return self._headers.get(LEAF, "")
 
     async def open(self) -> None:
-        """Read where the stream ends, so that `leaf` and `next_number` are known before anything is stored."""
+        """Read where the stream ends: `leaf` and `next_number` are known from then on."""
         async with self._lock:
             await self._look(0, 0)
 
@@ -162,8 +167,9 @@ class Publisher:
             RACK: metadata.get(RACK_KEY, ""),
             LEAF: metadata.get(LEAF_ID, ""),
         }
-        self._position = _Position(last_seq, int(headers.get(SEQ, 0)) + int(headers.get(COUNT, 0)))
-        run, _, number = headers.get(PARCEL, "").partition(".")
+        self.next_number = int(headers.get(SEQ, 0)) + int(headers.get(COUNT, 0))
+        self._position = _Position(last_seq, self.next_number)
+        run, _, number = headers.get(MESSAGE_ID, "").partition(".")
         index = int(number) - first_id if run == self._run else -1
         return index + 1 if 0 <= index < count else 0
 
@@ -178,11 +184,14 @@ class Publisher:
             lambda: window.fail(_Interrupted("the connection to nats-server was lost"))
         )
         try:
-            size, number = 0, position.next_number
-            for parcel in parcels[:_WINDOW_PARCELS]:
+            size, number, last_id = 0, position.next_number, position.last_id
+            # A sequence does not say which message is there: after a look, one parcel goes alone.
+            for parcel in parcels[: _WINDOW_PARCELS if last_id else 1]:
                 if size > _WINDOW_BYTES or window.failed:
                     break
-                await self._publish(parcel, position.last_seq + window.sent, number, first_id + window.sent)
+                after = {AFTER_ID: last_id} if last_id else {AFTER_SEQ: str(position.last_seq)}
+                last_id = f"{self._run}.{first_id + window.sent}"
+                await self._publish(parcel, after | {MESSAGE_ID: last_id, SEQ: str(number)})
                 window.sent += 1
                 number += parcel.count
                 size += len(parcel.payload)
@@ -192,18 +201,14 @@ class Publisher:
         finally:
             unwatch()
         position.last_seq += window.sent
+        position.last_id = last_id
         position.next_number = self.next_number = number
         return window.sent
 
-    async def _publish(self, parcel: Parcel, after_seq: int, number: int, parcel_id: int) -> None:
+    async def _publish(self, parcel: Parcel, place: dict[str, str]) -> None:
         if not self._bus.connected:
             raise _Interrupted("there is no connection to nats-server")
-        headers = self._headers | {
-            "Nats-Expected-Last-Sequence": str(after_seq),
-            SEQ: str(number),
-            COUNT: str(parcel.count),
-            PARCEL: f"{self._run}.{parcel_id}",
-        }
+        headers = self._headers | place | {COUNT: str(parcel.count)}
         reply = f"{self._inbox}.{self._window.number}"
         await self._bus.nats.publish(parcel.subject, parcel.payload, reply=reply, headers=headers)
         task = asyncio.current_task()
@@ -215,8 +220,7 @@ class Publisher:
         if not message.subject.endswith(f".{window.number}"):
             return  # of a window that was given up
         if b'"error"' in message.data:
-            kind = _OutOfStep if _WRONG_LAST_SEQUENCE in message.data else _Interrupted
-            window.fail(kind(_reason(message.data)))
+            window.fail(_refusal(message.data))
         elif not message.data:
             window.fail(_Interrupted("no stream takes the subject"))
         else:
@@ -259,6 +263,7 @@ class _Window:
             raise self._failure
 
 
-def _reason(answer: bytes) -> str:
-    description = json.loads(answer).get("error", {}).get("description", "")
-    return f"nats-server says: {description or 'no reason given'}"
+def _refusal(answer: bytes) -> _Interrupted:
+    error = json.loads(answer).get("error", {})
+    kind = _OutOfStep if error.get("err_code") in _WRONG_LAST else _Interrupted
+    return kind(f"nats-server says: {error.get('description', 'no reason given')}")

@@ -77,7 +77,7 @@ class NatsServer:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Return when the server answers. ServerError, with nothing left running, names what is in the way."""
+        """Return when the server answers. ServerError, with nothing left running, says why not."""
         if self._supervisor is not None:
             return
         await self._lock.acquire()

@@ -92,3 +92,10 @@ async def ensure_stream(bus: Bus, name: str, **config: Any) -> None:
         "duplicate_window": _DUPLICATE_WINDOW_NS,
     }
     await bus.api(f"STREAM.CREATE.{name}", wanted | config)
+
+
+async def renew_leaf_id(bus: Bus, info: dict[str, Any]) -> dict[str, Any]:
+    """Start a new run of message numbers in a stream that holds no message to count on from."""
+    config = info["config"]
+    config["metadata"] = config.get("metadata", {}) | {LEAF_ID: secrets.token_hex(8)}
+    return await bus.api(f"STREAM.UPDATE.{config['name']}", config)
