@@ -31,7 +31,7 @@ def read_capture(path: Path) -> Iterator[Packet]:
 
 def read_packets(file: BinaryIO, name: str) -> Iterator[Packet]:
     """Give the packets of an open capture. Raises as `read_capture` does."""
-    buffered = cast("io.BufferedReader", file if hasattr(file, "peek") else io.BufferedReader(file))  # type: ignore[type-var]
+    buffered = cast("io.BufferedReader", file if hasattr(file, "peek") else io.BufferedReader(file))
     if buffered.peek(2)[:2] == _GZIP:
         buffered = io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=buffered)), _BUFFER)
     try:
@@ -41,6 +41,8 @@ def read_packets(file: BinaryIO, name: str) -> Iterator[Packet]:
         elif magic == pcapng.MAGIC:
             yield from pcapng.read_pcapng(buffered)
         else:
-            raise CaptureError(f"{name} is no capture: it starts with {magic.hex() or 'nothing'}; give a pcap or pcapng")
+            raise CaptureError(
+                f"{name} is no capture: it starts with {magic.hex() or 'nothing'}; give a pcap or pcapng"
+            )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CaptureDamaged(f"the gzip stream is damaged: {error}") from error

@@ -47,17 +47,17 @@ _ipv6_header: Final = struct.Struct(">BxxxHBx32s").unpack_from
 _tcp_header: Final = struct.Struct(">4sIIBB").unpack_from
 
 
-def tcp_segment(link: int, frame: bytes) -> Segment | Skip:
-    """Give the TCP segment that a captured frame carries, or why there is none."""
+def tcp_segment(link: int, frame: bytes, length: int) -> Segment | Skip:
+    """Give the TCP segment that a captured frame carries, or why there is none. `length` was on the wire."""
     find = _LINKS.get(link)
     if find is None:
         return Skip.LINK
     try:
         protocol, at = find(frame)
         if protocol == _IPV4:
-            return _ipv4(frame, at)
+            return _ipv4(frame, at, length)
         if protocol == _IPV6:
-            return _ipv6(frame, at)
+            return _ipv6(frame, at, length)
     except (IndexError, struct.error):
         return Skip.CUT
     return Skip.OTHER
@@ -110,21 +110,21 @@ _LINKS: Final[dict[int, Callable[[bytes], tuple[int, int]]]] = {
 }
 
 
-def _ipv4(frame: bytes, at: int) -> Segment | Skip:
+def _ipv4(frame: bytes, at: int, length: int) -> Segment | Skip:
     first, total, fragment, protocol, addresses = _ipv4_header(frame, at)
     if protocol != _TCP or first >> 4 != 4:
         return Skip.OTHER
     if fragment & 0x3FFF:
         return Skip.FRAGMENT
     # A length of 0 is left by segmentation offload: the frame itself says how long it is.
-    return _tcp(frame, at + (first & 15) * 4, at + total if total else len(frame), addresses)
+    return _tcp(frame, at + (first & 15) * 4, at + total if total else length, length, addresses)
 
 
-def _ipv6(frame: bytes, at: int) -> Segment | Skip:
+def _ipv6(frame: bytes, at: int, wire: int) -> Segment | Skip:
     first, length, following, addresses = _ipv6_header(frame, at)
     if first >> 4 != 6:
         return Skip.OTHER
-    end = at + 40 + length if length else len(frame)
+    end = at + 40 + length if length else wire
     at += 40
     while following != _TCP:
         if following in _OPTION_HEADERS:
@@ -139,14 +139,17 @@ def _ipv6(frame: bytes, at: int) -> Segment | Skip:
             return Skip.OTHER
         following = frame[at]
         at += size
-    return _tcp(frame, at, end, addresses)
+    return _tcp(frame, at, end, wire, addresses)
 
 
-def _tcp(frame: bytes, at: int, end: int, addresses: bytes) -> Segment | Skip:
+def _tcp(frame: bytes, at: int, end: int, wire: int, addresses: bytes) -> Segment | Skip:
     ports, seq, ack, offset, flags = _tcp_header(frame, at)
     start = at + (offset >> 4) * 4
     if offset < 0x50 or start > end:
         return Skip.CUT
+    if end > wire:
+        # The IP header claims more than was sent: believe the wire.
+        end = max(start, wire)
     payload = frame[start:end]
     return addresses + ports, seq, ack, flags, payload, end - start - len(payload)
 

@@ -32,6 +32,8 @@ class Packet(NamedTuple):
     """Its link layer, a `LinkType` or a number that can't be read."""
     data: bytes
     """What was captured of it; less than was on the wire when a snap length cut it."""
+    length: int
+    """How many bytes were on the wire."""
 
 
 class CaptureError(FluxrigError):

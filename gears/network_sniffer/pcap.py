@@ -21,7 +21,7 @@ FORMATS: Final = {
 
 
 def read_pcap(file: BinaryIO) -> Iterator[Packet]:
-    """Give the packets of a file whose magic is in `FORMATS`. Raises CaptureDamaged at a break, after them."""
+    """Give the packets of a file whose magic is in `FORMATS`, then raise CaptureDamaged if it breaks off."""
     head = file.read(24)
     order, unit_ns = FORMATS[head[:4]]
     if len(head) < 24:
@@ -32,11 +32,11 @@ def read_pcap(file: BinaryIO) -> Iterator[Packet]:
     while record := read(16):
         if len(record) < 16:
             raise CaptureDamaged(f"the file is cut in the header of packet {number + 1}")
-        seconds, fraction, captured, _ = unpack(record)
+        seconds, fraction, captured, length = unpack(record)
         if captured > MAX_PACKET:
             raise CaptureDamaged(f"packet {number + 1} claims {captured} bytes")
         data = read(captured)
         if len(data) < captured:
             raise CaptureDamaged(f"the file is cut in packet {number + 1}")
         number += 1
-        yield Packet(seconds * 1_000_000_000 + fraction * unit_ns, link, data)
+        yield Packet(seconds * 1_000_000_000 + fraction * unit_ns, link, data, length)

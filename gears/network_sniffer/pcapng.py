@@ -76,18 +76,18 @@ def _block(file: BinaryIO, head: bytes, section: Section, number: int) -> tuple[
 def _packet(kind: int, body: bytes, section: Section) -> Packet | None:
     order = section.order
     if kind == _ENHANCED:
-        index, high, low, captured = struct.unpack_from(f"{order}IIII", body)
+        index, high, low, captured, length = struct.unpack_from(f"{order}IIIII", body)
         interface = section.interfaces[index]
-        return Packet(interface.ts(high << 32 | low), interface.link, _taken(body, 20, captured))
+        return Packet(interface.ts(high << 32 | low), interface.link, _taken(body, 20, captured), length)
     if kind == _PACKET:
-        index, high, low, captured = struct.unpack_from(f"{order}HxxIII", body)
+        index, high, low, captured, length = struct.unpack_from(f"{order}HxxIIII", body)
         interface = section.interfaces[index]
-        return Packet(interface.ts(high << 32 | low), interface.link, _taken(body, 20, captured))
+        return Packet(interface.ts(high << 32 | low), interface.link, _taken(body, 20, captured), length)
     if kind == _SIMPLE:
         interface = section.interfaces[0]
         length = struct.unpack_from(f"{order}I", body)[0]
         captured = min(length, interface.snap or length)
-        return Packet(section.last_ts, interface.link, _taken(body, 4, captured))
+        return Packet(section.last_ts, interface.link, _taken(body, 4, captured), length)
     if kind == _INTERFACE:
         section.interfaces.append(_interface(body, order))
     return None

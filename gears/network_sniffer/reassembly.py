@@ -17,8 +17,9 @@ from gears.network_sniffer.stream import Budget, Sink, Stream
 class Conversation(Protocol):
     """A protocol on one connection."""
 
-    sinks: tuple[Sink, Sink]
-    """One for each side of the connection, in the order of its `ends`."""
+    @property
+    def sinks(self) -> tuple[Sink, Sink]:
+        """One for each side of the connection, in the order of its `ends`."""
 
     def close(self, reason: str) -> None:
         """Give up what is pending. More data may still follow."""

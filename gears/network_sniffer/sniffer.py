@@ -54,13 +54,13 @@ class Sniffer:
     def feed(self, packets: Iterable[Packet]) -> None:
         """Take packets in the order in which they were captured."""
         recorder, segment_of, segment = self._recorder, tcp_segment, self._segment
-        for ts, link, data in packets:
+        for ts, link, data, length in packets:
             recorder.frame += 1
             self.packets += 1
             self.bytes += len(data)
             if ts >= self._next_tick:
                 self.tick(ts)
-            found = segment_of(link, data)
+            found = segment_of(link, data, length)
             if type(found) is tuple:
                 segment(found, recorder.frame, ts)
             else:
@@ -86,6 +86,11 @@ class Sniffer:
         self._reassembler.finish()
         self._report(self._last_ts)
 
+    @property
+    def waiting(self) -> int:
+        """How many messages `take` would give."""
+        return len(self._recorder.messages)
+
     def take(self) -> list[FluxMsg]:
         """Give the messages since the last call."""
         return self._recorder.take()
@@ -106,6 +111,7 @@ class Sniffer:
             "retransmitted": budget.retransmitted,
             "out_of_order": budget.out_of_order,
             "gaps": budget.gaps,
+            "strays": budget.strays,
             "lost_bytes": budget.lost_bytes,
             "pending": self._outstanding.live,
             "messages": self._recorder.made,

@@ -25,6 +25,11 @@ Held: TypeAlias = tuple[int, int, bytes, int, int]
 """(position, length on the wire, payload, frame, ts)."""
 
 
+def _distance(seq: int, other: int) -> int:
+    """How far `seq` is ahead of `other`, modulo 2³²: negative when it is behind."""
+    return (seq - other + _HALF & _WRAP) - _HALF
+
+
 class Sink(Protocol):
     """What takes the bytes of one direction."""
 
@@ -46,6 +51,8 @@ class Budget:
     out_of_order: int = 0
     gaps: int = 0
     lost_bytes: int = 0
+    strays: int = 0
+    """Segments whose sequence number is far from all that is expected."""
 
 
 class Stream:
@@ -56,7 +63,20 @@ class Stream:
     more than the budget allows.
     """
 
-    __slots__ = ("_budget", "_cost", "_held", "acked", "finished", "isn", "next_seq", "position", "sink", "started", "unsure")
+    __slots__ = (
+        "_budget",
+        "_cost",
+        "_held",
+        "_stray",
+        "acked",
+        "finished",
+        "isn",
+        "next_seq",
+        "position",
+        "sink",
+        "started",
+        "unsure",
+    )
 
     def __init__(self, sink: Sink, budget: Budget) -> None:
         self.sink = sink
@@ -74,6 +94,7 @@ class Stream:
         self._budget = budget
         self._held: list[Held] = []
         self._cost = 0
+        self._stray: tuple[int, bytes, int, int, int] | None = None
 
     def start(self, seq: int) -> None:
         """Expect `seq` next."""
@@ -88,8 +109,9 @@ class Stream:
             self.unsure = True
         offset = self._offset(seq)
         if not -WINDOW < offset < WINDOW:
-            self._restart(seq)
-            offset = 0
+            self._far(seq, payload, missing, frame, ts)
+            return
+        self._stray = None
         if offset > 0:
             self._hold(self.position + offset, len(payload) + missing, payload, frame, ts)
         else:
@@ -120,6 +142,7 @@ class Stream:
         if self.unsure and self._held:
             self.acked = max(self.acked, self._held[0][0])
             self._settle()
+            self._drain()
         while self._held:
             self._skip(self._held[0][0])
             self._drain()
@@ -130,7 +153,7 @@ class Stream:
 
     def _offset(self, seq: int) -> int:
         """How far `seq` is from what is expected next, negative when it is behind."""
-        return (seq - self.next_seq + _HALF & _WRAP) - _HALF
+        return _distance(seq, self.next_seq)
 
     def _take(self, old: int, length: int, payload: bytes, frame: int, ts: int) -> None:
         """Hand on a segment that starts `old` bytes before what is expected next."""
@@ -207,9 +230,18 @@ class Stream:
         self._cost += cost
         self._budget.held += cost
 
-    def _restart(self, seq: int) -> None:
-        """Another connection took over these ports, and its start was not captured."""
+    def _far(self, seq: int, payload: bytes, missing: int, frame: int, ts: int) -> None:
+        """Take a segment from nowhere: one is an error or a forgery, two together are a new connection.
+
+        That is, a connection on the same ports whose start was not captured.
+        """
+        stray, self._stray = self._stray, (seq, payload, missing, frame, ts)
+        if stray is None or abs(_distance(seq, stray[0])) >= WINDOW:
+            self._budget.strays += 1
+            return
         self.flush()
-        self.start(seq)
-        self.finished = None
+        self.finished = self._stray = None
+        self.start(stray[0])
         self._lose(0)
+        self.segment(*stray)
+        self.segment(seq, payload, missing, frame, ts)

@@ -27,7 +27,7 @@ _DETAILS: Final = {
 
 
 class ModbusConversation:
-    """Takes a connection's bytes; does nothing with them until they are recognised as Modbus by their shape."""
+    """Takes a connection's bytes, on any port; makes nothing of them until their shape shows Modbus."""
 
     def __init__(self, connection: Connection, recorder: Recorder, outstanding: Outstanding) -> None:
         self.sinks = Side(0, self), Side(1, self)

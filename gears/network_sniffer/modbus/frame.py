@@ -1,7 +1,7 @@
-"""Modbus/TCP framing: application data units (ADU) out of a stream of bytes (MODBUS Messaging on TCP/IP V1.0b, 3.1).
+"""Modbus/TCP framing: application data units out of bytes (MODBUS Messaging on TCP/IP V1.0b, 3.1).
 
-An ADU is the MBAP header (transaction id, protocol id 0, length, unit) and the PDU. A violation costs what is
-left of its segment and nothing more: the next segment is taken as a fresh start.
+An application data unit (ADU) is the MBAP header (transaction id, protocol id 0, length, unit) and the PDU. A
+violation costs what is left of its segment and nothing more: the next segment is taken as a fresh start.
 """
 
 from __future__ import annotations

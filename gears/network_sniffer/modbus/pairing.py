@@ -89,7 +89,7 @@ class Pairing:
         self._outstanding.add(request)
 
     def answer(self, response: Adu) -> tuple[Request, bool] | None:
-        """Take the request that a response answers, and whether others could have been meant; None: no request.
+        """Take the request that a response answers, and whether others could have been meant; None: none.
 
         Of several with the same ids it is the first that the response fits.
         """
@@ -97,7 +97,11 @@ class Pairing:
         if not waiting:
             return None
         ambiguous = len(waiting) > 1
-        request = next((one for one in waiting if _fits(one.adu, response)), waiting[0]) if ambiguous else waiting[0]
+        request = (
+            next((one for one in waiting if _fits(one.adu, response)), waiting[0])
+            if ambiguous
+            else waiting[0]
+        )
         self.remove(request)
         return request, ambiguous
 

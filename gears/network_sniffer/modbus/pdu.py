@@ -175,7 +175,9 @@ def _echo(unit: int, pdu: bytes, request: bytes | None) -> Decoded:
         return {}, pdu == request[: 7 if pdu[0] == 22 else 5]
     if pdu[0] in (15, 16):
         address, quantity = _two(pdu, 1)
-        return {"target": _target(unit, "coil" if pdu[0] == 15 else "holding", address, quantity)}, len(pdu) == 5
+        return {"target": _target(unit, "coil" if pdu[0] == 15 else "holding", address, quantity)}, len(
+            pdu
+        ) == 5
     return _REQUESTS[pdu[0]](unit, pdu)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu, header_fault, is_chain, is_oversize, mbap
+from gears.network_sniffer.modbus.pdu import is_public
 
 
 class Listener(Protocol):
@@ -49,7 +50,7 @@ class Side:
             if stop > end:
                 break
             adu = Adu(tid, unit, payload[at + 7 : stop], length, frame, ts)
-            if not self._sure and not self._recognise(adu, alone=not joined and is_chain(payload)):
+            if not (self._sure or self._recognise(adu, alone=not joined and _fills(payload, adu))):
                 self._listener.violation(self._number, "unrecognised", payload[at:], ts)
                 return
             self._listener.adu(self._number, adu)
@@ -64,7 +65,7 @@ class Side:
         self._listener.gap(self._number, lost)
 
     def _join(self, payload: bytes, frame: int, ts: int) -> tuple[bytes, int, int, bool]:
-        """Put what came before in front, unless the segment is whole ADUs by itself and would be torn by it."""
+        """Put what came before in front, unless the segment is whole ADUs that this would tear."""
         joined = self._partial + payload
         if is_chain(payload) and not is_chain(joined):
             self._abandon()
@@ -103,3 +104,8 @@ class Side:
         adu = Adu(tid, unit, data[7:], length, self._frame, self._ts, whole=False)
         if self._sure or self._listener.recognises(self._number, adu, alone=False):
             self._listener.adu(self._number, adu)
+
+
+def _fills(payload: bytes, adu: Adu) -> bool:
+    """Whether a segment holds ADUs and nothing else; of functions that have no known shape, one will do."""
+    return is_chain(payload) or not is_public(adu.pdu)

@@ -22,7 +22,7 @@ _OPS: Final = {fc: {"fc": fc, **({"name": NAMES[fc]} if fc in NAMES else {})} fo
 
 
 def exchange(flow: Mapping[str, Any], request: Adu, response: Adu, *, ambiguous: bool) -> Fields:
-    """Describe a request and the response to it; `ambiguous`: other requests could have been meant as well."""
+    """Describe a request and the response to it; `ambiguous`: others could have been meant as well."""
     data, fits = decode_request(request.unit, request.pdu)
     data["op"] = _OPS[request.pdu[0]]
     data["tid"] = request.tid
@@ -72,7 +72,9 @@ def orphan(flow: Mapping[str, Any], response: Adu) -> Fields:
     data["tid"] = response.tid
     data["flow"] = flow
     data["response"] = answered = _part(response)
-    data["status"] = "orphan_response" if response.whole else "truncated"
+    data["status"] = "malformed" if status == "malformed" else "orphan_response"
+    if not response.whole:
+        data["status"] = "truncated"
     _add_integrity(data, response)
     if not response.whole:
         _forget_values(data)
