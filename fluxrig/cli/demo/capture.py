@@ -19,7 +19,7 @@ def may_capture() -> bool:
         return False
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-    except PermissionError:
+    except OSError:
         return False
     return True
 
@@ -37,5 +37,5 @@ def write_rack_file(folder: Path, *, live: bool) -> Path:
 
 
 def replay_of(recording: Path) -> dict[str, Any]:
-    """The sniffer's settings to replay a capture at the pace at which it was recorded."""
-    return {"kind": "network_sniffer", "file": str(recording), "realtime": True}
+    """The sniffer's settings to replay a capture at the pace at which it was recorded, again and again."""
+    return {"kind": "network_sniffer", "file": str(recording), "replay": "realtime", "repeat": True}

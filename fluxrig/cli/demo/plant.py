@@ -82,9 +82,7 @@ def _device() -> SimDevice:
         return SimData(address, count=count, values=0, datatype=DataType.REGISTERS)
 
     coils, discrete = (SimData(0, values=[False] * 16, datatype=DataType.BITS) for _ in range(2))
-    return SimDevice(
-        UNIT, simdata=([coils], [discrete], [registers(0, 2), registers(SPEED_AT, 1)], [registers(0, 5)])
-    )
+    return SimDevice(UNIT, simdata=([coils], [discrete], [registers(0, SPEED_AT + 1)], [registers(0, 5)]))
 
 
 async def _publish(server: ModbusTcpServer, press: Press) -> None:
