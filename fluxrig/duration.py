@@ -55,7 +55,7 @@ Seconds: TypeAlias = Annotated[
     BeforeValidator(_from_file),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema(
-        {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$", "examples": ["100ms", "10s"]}
+        {"type": "string", "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d))+$", "x-type": "duration"}
     ),
 ]
 """Seconds, longer than 0. In a file: text with a unit; a default in a model: a number of seconds."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fluxrig.catalog import Catalog
+from fluxrig.duration import format_duration
 from fluxrig.gear import Manifest
 from fluxrig.rackfile.file import GEAR_NAME, GearEntry, RackEntry, WireEntry
 
@@ -37,10 +38,15 @@ def schema(catalog: Catalog) -> dict[str, Any]:
     return {"$schema": _DRAFT, "title": "Rack file", **_with_variables(root)}
 
 
+def gear_schema(manifest: Manifest, ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
+    """Give the schema of a gear's own settings, with defaults as a file would write them."""
+    return dict(_as_written(manifest.config.model_json_schema(ref_template=ref_template)))
+
+
 def _gear(manifest: Manifest, name: str) -> dict[str, Any]:
     """Give the definitions of one kind: its settings and what every gear has, named apart by kind."""
-    own = manifest.config.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
-    common = GearEntry.model_json_schema()
+    own = gear_schema(manifest, f"#/$defs/{name}.{{model}}")
+    common = _as_written(GearEntry.model_json_schema())
     inner = own.pop("$defs", {})
     own["properties"] = {
         "kind": {"const": manifest.kind, "description": manifest.summary},
@@ -50,6 +56,23 @@ def _gear(manifest: Manifest, name: str) -> dict[str, Any]:
     own["required"] = ["kind", *own.get("required", ())]
     own["title"] = manifest.kind
     return {name: own, **{f"{name}.{key}": value for key, value in inner.items()}}
+
+
+def _as_written(part: Any) -> Any:
+    """Turn the defaults of durations from seconds into text."""
+    if isinstance(part, list):
+        return [_as_written(item) for item in part]
+    if not isinstance(part, Mapping):
+        return part
+    written = {key: _as_written(value) for key, value in part.items()}
+    default = written.get("default")
+    if isinstance(default, int | float) and not isinstance(default, bool) and _is_duration(written):
+        written["default"] = format_duration(default)
+    return written
+
+
+def _is_duration(part: Mapping[str, Any]) -> bool:
+    return any(option.get("x-type") == "duration" for option in (part, *part.get("anyOf", ())))
 
 
 def _with_variables(part: Any) -> Any:

@@ -1,0 +1,116 @@
+"""The reference of gears and commands, taken from what they are: config models, manifests, command trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+from fluxrig.gear import ERROR_PORT, Manifest
+from fluxrig.rackfile.schema import gear_schema
+
+Row: TypeAlias = tuple[str, str, str, str]
+"""Key, type, default and meaning of one setting."""
+
+_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+
+
+def ports(manifest: Manifest) -> str:
+    """Say in one line what goes in and out."""
+    inputs = ", ".join(manifest.inputs) or "none, it is a source"
+    outputs = ", ".join([*manifest.outputs, ERROR_PORT])
+    return f"Inputs: {inputs}. Outputs: {outputs}."
+
+
+def example(manifest: Manifest) -> str:
+    """Give the gear's example, a whole Rack file, or nothing if the package has none."""
+    package = manifest.gear.partition(":")[0].rpartition(".")[0]
+    file = files(package) / "example.yaml" if package else None
+    return file.read_text("utf-8") if file is not None and file.is_file() else ""
+
+
+def settings(manifest: Manifest) -> Iterator[tuple[str, list[Row]]]:
+    """Give the table of a gear's own settings, titled "", then those of the parts it is made of."""
+    schema = gear_schema(manifest)
+    yield "", _rows(schema)
+    for name, part in schema.get("$defs", {}).items():
+        if part.get("properties"):
+            yield name, _rows(part)
+
+
+def _rows(schema: Mapping[str, Any]) -> list[Row]:
+    required = schema.get("required", ())
+    return [
+        (
+            name,
+            describe(part),
+            "required" if name in required else _default(part),
+            _flat(part.get("description")),
+        )
+        for name, part in schema.get("properties", {}).items()
+    ]
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """Say in a few words which values a JSON Schema allows."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "const" in schema or "enum" in schema:
+        return " or ".join(map(_word, schema.get("enum", [schema.get("const")])))
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        named = dict.fromkeys(describe(option) for option in options if option.get("type") != "null")
+        return " or ".join(named)
+    if schema.get("type") == "array":
+        return f"list of {describe(schema.get('items', {}))}"
+    if schema.get("type") == "object":
+        return f"mapping of name to {describe(schema.get('additionalProperties') or {})}"
+    return schema.get("x-type") or f"{_TYPES.get(schema.get('type', ''), 'anything')}{_range(schema)}"
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    bounds = [f"from {low}"] * (low is not None) + [f"above {above}"] * (above is not None)
+    bounds += [f"to {high}"] * (high is not None) + [f"below {below}"] * (below is not None)
+    return " ".join(["", *bounds])
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    value = schema.get("default")
+    if value is None or value in ({}, [], ""):
+        return ""
+    return _word(value)
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_word(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "[" + ", ".join(map(_word, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def _flat(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def gear_markdown(manifest: Manifest) -> str:
+    """Give the generated part of a gear's README."""
+    parts = [ports(manifest)]
+    for title, rows in settings(manifest):
+        parts += [f"### {title}"] if title else []
+        parts.append(
+            table(("Key", "Type", "Default", "Meaning"), [(f"`{row[0]}`", *row[1:]) for row in rows])
+        )
+    if text := example(manifest):
+        parts += ["### Example", f"`example.yaml`, which `fluxrig gears {manifest.kind}` prints:"]
+        parts.append(f"```yaml\n{text.rstrip()}\n```")
+    return "\n\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
