@@ -1,0 +1,1 @@
+"""Polls the registers and coils of a Modbus TCP device."""

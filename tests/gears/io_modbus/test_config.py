@@ -1,0 +1,105 @@
+"""What io_modbus refuses in its configuration, and that it does so all at once."""
+
+import pickle
+import sys
+from subprocess import run
+
+import pytest
+from pydantic import ValidationError
+
+from gears.io_modbus.config import Config, parse_endpoint
+
+
+def config(tags=None, **values):
+    return Config.model_validate(
+        {"endpoint": "tcp://10.0.0.1", "tags": {"a": {"at": "holding/0"}} if tags is None else tags, **values}
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "mend"),
+    [
+        ({}, "Field required"),
+        ({"at": "holding/65535", "type": "float32"}, "would need register 65536"),
+        ({"at": "coil/0", "type": "int16"}, "leave out type"),
+        ({"at": "coil/0", "order": "ABCD"}, "no order"),
+        ({"at": "discrete/0", "scale": 2}, "no scale"),
+        ({"at": "holding/0", "type": "bool"}, "read it as uint16"),
+        ({"at": "holding/0", "scale": 0}, "scale 0"),
+        ({"at": "holding/0", "scale": float("nan")}, "finite"),
+        ({"at": "holding/0", "order": "ABDC"}, "'ABCD', 'CDAB', 'BADC' or 'DCBA'"),
+        ({"at": "holding/0", "type": "float64"}, "float32"),
+        ({"at": 40001}, "holding/0"),
+        ({"at": "holding/0", "adress": 1}, "Extra inputs"),
+    ],
+)
+def test_a_wrong_tag_is_refused_with_the_mend(tag, mend):
+    """Each fault says what to write."""
+    with pytest.raises(ValidationError, match=mend):
+        config({"a": tag})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "10.0.0.1:502",
+        "udp://10.0.0.1:502",
+        "tcp://",
+        "tcp://h:99999",
+        "tcp://h:0",
+        "tcp://h/x",
+        "tcp://u@h:1",
+        "",
+    ],
+)
+def test_a_wrong_endpoint_is_refused_with_the_mend(endpoint):
+    """The error shows an endpoint as it must be."""
+    with pytest.raises(ValidationError, match=r"tcp://10\.20\.0\.5:502"):
+        config(endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("tcp://10.0.0.1:1502", ("10.0.0.1", 1502)),
+        ("tcp://plc-3.lan", ("plc-3.lan", 502)),
+        ("tcp://[fe80::1]:502", ("fe80::1", 502)),
+    ],
+)
+def test_endpoints_are_read(text, address):
+    """Names, IPv4 and IPv6 addresses; 502 is the default."""
+    assert parse_endpoint(text) == address
+
+
+def test_all_faults_are_found_at_once():
+    """One check of a long tag list is enough."""
+    tags = {"a": {"at": "holdin/0"}, "b": {"at": "coil/0", "type": "int16"}, "": {"at": "holding/1"}}
+    with pytest.raises(ValidationError) as caught:
+        config(tags, unit=256, every=5)
+    assert caught.value.error_count() == 5
+
+
+def test_types_follow_the_table():
+    """A bit is a bool and a register a uint16 if nothing is said."""
+    tags = {
+        "a": {"at": "coil/0"},
+        "b": {"at": "discrete/0"},
+        "c": {"at": "input/0"},
+        "d": {"at": "holding/0"},
+    }
+    assert [tag.type for tag in config(tags).to_read()] == ["bool", "bool", "uint16", "uint16"]
+
+
+def test_a_config_survives_json_and_pickle():
+    """It can go to a worker process, and be shown as it was written."""
+    full = config(
+        {"a": {"at": "holding/0", "type": "float32", "order": "CDAB", "unit": "bar"}}, every="250ms"
+    )
+    assert Config.model_validate_json(full.model_dump_json(exclude_unset=True)) == full
+    assert pickle.loads(pickle.dumps(full)) == full  # noqa: S301 - our own bytes
+
+
+def test_checking_a_config_needs_no_driver():
+    """The Mixer checks Rack files where pymodbus is not installed."""
+    code = "import gears.io_modbus.config, sys; sys.exit('pymodbus' in sys.modules)"
+    assert run([sys.executable, "-c", code], check=False).returncode == 0
