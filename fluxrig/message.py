@@ -114,7 +114,7 @@ class FluxMsg:
     @property
     def path(self) -> Sequence[Sequence[str | int]]:
         """The hops so far: `[["<rack>/<gear>", ns], …]`."""
-        return self.fields.get("path", ())
+        return self.fields.get("path", ())  # type: ignore[no-any-return]
 
     @property
     def flags(self) -> int:
