@@ -29,7 +29,9 @@ def decode(data: bytes) -> FluxMsg:
         fields = cbor.decode_strict(data)
     if type(fields) is not dict:
         raise DecodeError("no message (a message is a map)", 0)
-    return FluxMsg.from_fields(fields)
+    message = _new(FluxMsg)
+    message.fields = fields
+    return message
 
 
 def decode_sequence(data: bytes) -> list[FluxMsg]:
@@ -48,7 +50,9 @@ def decode_strict(data: bytes) -> FluxMsg:
     try:
         fields = cbor2.loads(data, semantic_decoders=_NO_TAGS, strict_hashable_types=True)
         if encode_usual(fields) == data and len(data) <= cbor.MAX_SIZE:
-            return FluxMsg.from_fields(fields)
+            message = _new(FluxMsg)
+            message.fields = fields
+            return message
     except (cbor2.CBORDecodeError, *STUMBLES):
         pass
     message, end = _judge(data, 0)
@@ -120,3 +124,4 @@ def _leave(*_: object) -> NoReturn:
 
 
 _NO_TAGS: Final = _NoTags()
+_new: Final = FluxMsg.__new__
