@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def check(
     files: Annotated[
-        list[Path], typer.Argument(help="The Rack files.", metavar="FILE...", show_default=False)
+        list[Path], typer.Argument(help="The Rack files.", metavar="FILE", show_default=False)
     ],
     as_json: JsonOption = False,
 ) -> None:

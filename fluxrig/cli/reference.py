@@ -88,7 +88,7 @@ def _word(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_word(item)}" for key, item in value.items()) + "}"
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.12g}"
     return "[" + ", ".join(map(_word, value)) + "]" if isinstance(value, list) else str(value)
 
 
