@@ -24,7 +24,7 @@ class Deadband(Gear[Config]):
         self.memory = Memory(config.max_keys)
         self._max_silence_ns = None if config.max_silence is None else round(config.max_silence * 1e9)
 
-    async def process(self, batch: Batch, port: str) -> Outputs:  # noqa: ARG002 - it has one port
+    async def process(self, batch: Batch, port: str) -> Outputs:
         draft = self.memory.draft()
         outputs = Outputs.each(batch, lambda message: self._filter(message, draft))
         self.memory.commit(draft)

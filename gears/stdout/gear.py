@@ -37,7 +37,7 @@ class Stdout(Gear[Config]):
         except (AttributeError, OSError, ValueError) as error:
             raise Fatal("this process has no standard output; wire to another sink") from error
 
-    async def process(self, batch: Batch, port: str) -> Outputs:  # noqa: ARG002 - it has one port
+    async def process(self, batch: Batch, port: str) -> Outputs:
         render = RENDER[self.config.format]
         text = "".join([f"{render(message)}\n" for message in batch])
         await self._write(text.encode("utf-8", "backslashreplace"))

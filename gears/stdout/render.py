@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
+from fluxrig.cbor import diagnose
 from fluxrig.codec import encode
 from fluxrig.message import FluxMsg
 
@@ -20,57 +21,32 @@ def to_json(message: FluxMsg) -> str:
             fields[name] = str(UUID(bytes=fields[name]))
     try:
         return _dump(fields)
-    except ValueError:
-        return _dump(_finite(fields))
+    except (ValueError, TypeError):
+        return _dump(_sayable(fields))
 
 
 def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_other)
 
 
-def _other(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _other(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else diagnose(value)
 
 
-def _finite(value: Any) -> Any:
+def _sayable(value: Any) -> Any:
+    """Write as text what JSON can't say: NaN, the infinities, and keys that are no text."""
     if isinstance(value, float) and not math.isfinite(value):
-        return _float(value)
+        return diagnose(value)
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else diagnose(key): _sayable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_sayable(item) for item in value]
     return value
 
 
-def _float(value: float) -> str:
-    """Give a float as RFC 8949 §8 writes it."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return repr(value)
-
-
-def to_diagnostic(value: Any) -> str:
+def to_diagnostic(message: FluxMsg) -> str:
     """Give diagnostic notation (RFC 8949 §8)."""
-    if isinstance(value, FluxMsg):
-        return to_diagnostic(value.fields)
-    if isinstance(value, Mapping):
-        return (
-            f"{{{', '.join(f'{to_diagnostic(key)}: {to_diagnostic(item)}' for key, item in value.items())}}}"
-        )
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(to_diagnostic, value))}]"
-    return _scalar(value)
-
-
-def _scalar(value: object) -> str:
-    if isinstance(value, float):
-        return _float(value)
-    if isinstance(value, bytes):
-        return f"h'{value.hex()}'"
-    # JSON writes text, integers, true, false and null as diagnostic notation does.
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return diagnose(message.fields)
 
 
 def to_hex(message: FluxMsg) -> str:

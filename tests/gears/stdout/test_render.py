@@ -35,6 +35,12 @@ def test_json_has_no_nan():
     }
 
 
+def test_json_takes_any_key():
+    """A map inside a field may have keys that are no text; they are written in diagnostic notation."""
+    odd = MESSAGE.replace(data={"map": {b"\x01": 1, 2: 3, None: 4}})
+    assert json.loads(to_json(odd))["data"]["map"] == {"h'01'": 1, "2": 3, "null": 4}
+
+
 def test_diagnostic_shows_types():
     """Bytes, null, booleans and floats are told apart as in RFC 8949 §8."""
     text = to_diagnostic(MESSAGE)
