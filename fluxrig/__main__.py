@@ -1,0 +1,5 @@
+"""`python -m fluxrig`."""
+
+from fluxrig.cli.main import main
+
+main()

@@ -1,0 +1,106 @@
+"""Real processes for tests: started in their own session, watched, and gone when the test is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FLUXRIG = (sys.executable, "-m", "fluxrig")
+MIXER = (sys.executable, "-m", "fluxrig.cli.mixer")
+
+
+class Running:
+    """One process with its log on disk."""
+
+    def __init__(self, command: Sequence[str], log: Path, **environ: str) -> None:
+        self.log = log
+        with log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **environ},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def child(self) -> int | None:
+        """The process id of the first child, such as a supervised nats-server."""
+        try:
+            text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        except OSError:
+            return None
+        return int(text.split()[0]) if text.split() else None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def stop(self, number: int = signal.SIGTERM, limit_s: float = 30.0) -> tuple[int, str]:
+        """Send a signal, wait for the end, and give exit code and standard output."""
+        self.process.send_signal(number)
+        return self.wait(limit_s)
+
+    def wait(self, limit_s: float = 30.0) -> tuple[int, str]:
+        try:
+            out, _ = self.process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"no end within {limit_s:g} s; its log:\n{self.said()}") from None
+        return self.process.returncode, out.decode()
+
+    def said(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, **environ: str) -> Iterator[Running]:
+    """Run a process for the length of a `with`."""
+    process = Running(command, log, **environ)
+    try:
+        yield process
+    finally:
+        if process.process.poll() is None:
+            process.kill()
+        elif process.process.stdout is not None:
+            process.process.stdout.close()
+
+
+def until(condition: Callable[[], Any], what: str, limit_s: float = 30.0) -> Any:
+    """Wait until `condition` gives something true, and give that."""
+    deadline = time.monotonic() + limit_s
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come within {limit_s:g} s"
+        time.sleep(0.02)
+    return result
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that another process replaces; {} while there is none."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    assert isinstance(value, dict)
+    return value
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that is dead but not reaped does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
