@@ -84,13 +84,19 @@ def data(node: Node) -> Any:
     return node.value
 
 
+def paths(node: Node, path: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], ScalarNode]]:
+    """Give every single value in and below a node with the way to it."""
+    if isinstance(node, ScalarNode):
+        yield path, node
+    else:
+        children = enumerate(node.items) if isinstance(node, ListNode) else node.values.items()
+        for part, child in children:
+            yield from paths(child, (*path, part))
+
+
 def scalars(node: Node) -> Iterator[ScalarNode]:
     """Give every single value in and below a node."""
-    if isinstance(node, ScalarNode):
-        yield node
-    else:
-        for child in node.items if isinstance(node, ListNode) else node.values.values():
-            yield from scalars(child)
+    return (scalar for _, scalar in paths(node))
 
 
 def compose(text: str, faults: Faults, expansion: Expansion) -> Node | None:

@@ -12,6 +12,7 @@ from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark
 MAX_BYTES: Final = 1 << 20
 # YAML 1.2 §5.1: what a stream may hold.
 _NOT_PRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DIRECTIVE: Final = re.compile("^%", re.MULTILINE)
 
 
 def read(path: Path, faults: Faults) -> bytes:
@@ -47,6 +48,9 @@ def text(data: bytes, faults: Faults) -> str:
     if bad := _NOT_PRINTABLE.search(decoded):
         code = f"U+{ord(bad[0]):04X}"
         faults.stop(_end(decoded[: bad.start()]), f"the control character {code} is not allowed; remove it")
+    if directive := _DIRECTIVE.search(decoded):
+        mark = _end(decoded[: directive.start()])
+        faults.stop(mark, "YAML directives have no meaning here; remove the line that begins with %")
     return decoded
 
 

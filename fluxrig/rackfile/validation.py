@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from fluxrig.rackfile.environment import redact
 from fluxrig.rackfile.faults import Faults, Mark, shown
-from fluxrig.rackfile.nodes import Node
+from fluxrig.rackfile.nodes import Node, paths
 from fluxrig.rackfile.places import Place
 from fluxrig.rackfile.words import explain, wants
 
@@ -27,13 +27,26 @@ def validate(
     `mark` is where the entry's name stands; `known` are keys that are valid beside the model's own.
     """
     try:
-        return model.model_validate(values)
+        made = model.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         found = [(each, Place(entry, mark, each)) for each in details]
         for group in _groups([(each, place) for each, place in found if not place.broken]):
             _report(group, model, known, faults)
         return None
+    return None if _booleans_for_numbers(entry, model, faults) else made
+
+
+def _booleans_for_numbers(entry: Node, model: type[BaseModel], faults: Faults) -> bool:
+    """Add a fault for each true or false where a number belongs: pydantic would take them for 1 and 0."""
+    wrong = False
+    for path, scalar in paths(entry):
+        if isinstance(scalar.value, bool):
+            types = {place.get("type") for place in _at(_schema(model), path)}
+            if types & {"integer", "number"} and "boolean" not in types:
+                faults.add(scalar.mark, f"{str(path[-1])!r} must be a number, not {scalar.source}")
+                wrong = True
+    return wrong
 
 
 def _groups(found: Iterable[_Found]) -> Iterable[list[_Found]]:
@@ -70,10 +83,15 @@ def _schema(model: type[BaseModel]) -> Mapping[str, Any]:
 
 def properties(schema: Mapping[str, Any], path: Iterable[int | str]) -> list[str]:
     """Give the keys that a JSON Schema knows at a path."""
+    return [key for place in _at(schema, path) for key in place.get("properties", {})]
+
+
+def _at(schema: Mapping[str, Any], path: Iterable[int | str]) -> list[Mapping[str, Any]]:
+    """Give the schemas, one for each alternative, of what stands at a path."""
     places = [schema]
     for part in path:
         places = [below for place in _alternatives(places, schema) for below in _below(place, part)]
-    return [key for place in _alternatives(places, schema) for key in place.get("properties", {})]
+    return _alternatives(places, schema)
 
 
 def _alternatives(places: Iterable[Mapping[str, Any]], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:

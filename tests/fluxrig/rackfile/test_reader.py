@@ -101,6 +101,12 @@ FAULTS = {
     ),
     "a limit": ("every: 100ms", "unit: 256", "7:11: 'unit' must be at most 255, not 256"),
     "a wrong type": ("every: 100ms", "unit: [1]", "7:5: 'unit' must be a whole number, not a list"),
+    "true for a number": ("every: 100ms", "unit: true", "7:11: 'unit' must be a number, not true"),
+    "true for a number deep down": (
+        "type: float32",
+        "scale: false",
+        "9:40: 'scale' must be a number, not false",
+    ),
     "an empty value": ("tcp://10.0.0.1:502", "", "6:14: 'endpoint' is empty; give it a value"),
     "a check over a gear": ("every: 100ms", "low: 2\n    high: 1", "4:3: low is above high"),
     "no entries": (

@@ -97,6 +97,7 @@ REFUSED = {
     "a merge of no mapping": ("a: {<<: 5}", "1:5: '<<' takes an alias of a mapping"),
     "two documents": ("a: 1\n---\nb: 2\n", "2:1: a Rack file is one YAML document"),
     "a control character": ("a: b\x07", "1:5: the control character U+0007 is not allowed; remove it"),
+    "a directive": ("%YAML 1.1\n---\na: 1\n", "1:1: YAML directives have no meaning here; remove the line"),
     "too deep": ("[" * (MAX_DEPTH + 2) + "]" * (MAX_DEPTH + 2), f"nested more than {MAX_DEPTH} deep"),
     "very deep": ("[" * 100_000, f"nested more than {MAX_DEPTH} deep"),
     "very deep keys": ("? " * 100_000, f"nested more than {MAX_DEPTH} deep"),
