@@ -24,9 +24,10 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     """Give host and port of `tcp://host:port`. Raises ValueError that says what to write."""
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, PORT if parts.port is None else parts.port
+        host, port = parts.hostname or "", PORT if parts.port is None else parts.port
+        host.encode("idna")
     except ValueError:
-        parts, host, port = urlsplit(""), None, 0
+        parts, host, port = urlsplit(""), "", 0
     if (
         parts.scheme != "tcp"
         or not host

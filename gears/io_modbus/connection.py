@@ -48,7 +48,7 @@ class Connection:
     """Connects once; when it is lost, make another."""
 
     def __init__(self, host: str, port: int, unit: int, timeout_s: float) -> None:
-        self._peer = f"{host}:{port}"
+        self._peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._unit = unit
         self._timeout_s = timeout_s
         self._question: Question | None = None

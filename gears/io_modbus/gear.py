@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from fluxrig.gear import ERROR_PORT, OUT, Context, Emit, Gear
 from fluxrig.message import FluxMsg
+from gears.io_modbus.address import Table
 from gears.io_modbus.config import Config
 from gears.io_modbus.connection import Connection, Lost
 from gears.io_modbus.poll import Poller, Readings
@@ -33,6 +34,7 @@ class IoModbus(Gear[Config]):
         self._told_away = False
         self._known_illegal: dict[str, str] = {}
         self._overrun_news_ns = 0
+        self._answered_ns = 0
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -54,9 +56,15 @@ class IoModbus(Gear[Config]):
     async def _poll(self, emit: Emit, connection: Connection) -> NoReturn:
         clock = self.context.clock
         poller = Poller(self.config.to_read(), self.config.max_hole)
+
+        async def read(table: Table, start: int, count: int) -> list[int]:
+            answer = await connection.read(table, start, count)
+            self._answered_ns = clock.now_ns()
+            return answer
+
         self.schedule = Schedule(round(self.config.every * 1e9), clock.monotonic_ns())
         while True:
-            readings = await poller.poll(connection.read, clock.monotonic_ns())
+            readings = await poller.poll(read, clock.monotonic_ns())
             if readings.lost is None:
                 await self._back(emit)
             if readings.values or readings.lost is None:
@@ -81,17 +89,17 @@ class IoModbus(Gear[Config]):
         await emit(OUT, (self._message(readings),))
 
     def _message(self, readings: Readings) -> FluxMsg:
-        """Make the message of a poll, stamped when its last answer came: no value in it is younger."""
-        values, reasons = readings.values, readings.reasons
-        rest = readings.lost.reason if readings.lost else "not_read"
+        """Make the message of a poll, stamped when its last values came: none in it is younger."""
+        values = readings.values
         data = {name: values.get(name) for name in self.config.tags}
-        missing = {f"quality.{name}": bad(reasons.get(name, rest)) for name in data if name not in values}
-        return self.context.message(data, meta={**self._units, **missing} if missing else self._units)
+        missing = {f"quality.{name}": bad(readings.reasons[name]) for name in data if name not in values}
+        meta = {**self._units, **missing} if missing else self._units
+        return self.context.message(data, meta=meta, ts=self._answered_ns if values else None)
 
     async def _away(self, emit: Emit, lost: Lost) -> NoReturn:
         """Say once that no tag can be read, and once that the device is gone; then leave it to the engine."""
         if not self._told_away:
-            await self._tell(emit, Readings(lost=lost))
+            await self._tell(emit, Readings(reasons=dict.fromkeys(self.config.tags, lost.reason)))
             self._told_away = True
         if self._told_connected is not False:
             self._told_connected = False
@@ -117,9 +125,9 @@ class IoModbus(Gear[Config]):
         await emit(ERROR_PORT, (self.context.event(event, detail, endpoint=self.config.endpoint, **data),))
 
     def _warn_illegal(self, illegal: dict[str, str]) -> None:
-        for name in illegal.keys() - self._known_illegal.keys():
-            at = self.config.tags[name].at
-            self.context.log.warning(
-                "tag %s: the device calls %s %s; check its address", name, at, illegal[name]
-            )
+        found = [name for name in illegal if name not in self._known_illegal]
         self._known_illegal = illegal
+        if found:
+            some = ", ".join(f"{name} ({self.config.tags[name].at})" for name in found[:5])
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            self.context.log.warning("the device has no %s%s; check the addresses", some, more)

@@ -28,7 +28,7 @@ MAX_HALVINGS: Final = 32
 
 @dataclass(slots=True)
 class Readings:
-    """What one poll gave: a value or a reason for each tag that it got to."""
+    """What one poll gave: a value or a reason for each tag."""
 
     values: dict[str, Value] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,8 @@ class Poller:
     """Polls the tags of one device."""
 
     def __init__(self, tags: Iterable[Tag], max_hole: int) -> None:
-        self._plan = plan(tags, max_hole)
+        self._tags = tuple(tags)
+        self._plan = plan(self._tags, max_hole)
         self._blocks = self._plan
         self._illegal: deque[Block] = deque()
         self._reasons: dict[str, str] = {}
@@ -67,6 +68,7 @@ class Poller:
             await self._read_blocks(read, readings, now_ns)
         except Lost as lost:
             readings.lost = lost
+            readings.reasons = {t.name: lost.reason for t in self._tags if t.name not in readings.values}
         readings.reasons.update(self._reasons)
         return readings
 

@@ -49,6 +49,7 @@ def test_a_wrong_tag_is_refused_with_the_mend(tag, mend):
         "tcp://h:0",
         "tcp://h/x",
         "tcp://u@h:1",
+        "tcp://a..b:502",
         "",
     ],
 )

@@ -162,6 +162,9 @@ async def test_what_was_read_before_the_loss_is_not_lost(scripted, poll, answers
     await rig.until_true(lambda: len(rig.out) >= 2)
     assert [message.data for message in rig.out[:2]] == [{"in": 7, "hold": None}, {"in": None, "hold": None}]
     assert rig.out[0].meta == {"quality.hold": "bad:timeout"}
+    assert rig.out[1].ts - rig.out[0].ts > 20_000_000, (
+        "the value is stamped when it came, not at the time-out"
+    )
 
 
 @pytest.mark.parametrize(

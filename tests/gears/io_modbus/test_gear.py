@@ -51,7 +51,7 @@ async def test_a_value_that_changes_is_seen_by_the_next_polls(plant, poll):
     assert stamps == sorted(stamps)
 
 
-async def test_an_illegal_address_costs_no_neighbour(plant, poll):
+async def test_an_illegal_address_costs_no_neighbour(plant, poll, caplog):
     """Of 40 tags around a hole in the device, the ten in it are bad with the reason, the others good."""
     await plant.put("holding", 99, 7)
     rig = await poll(plant.port, {f"r{n}": {"at": f"holding/{n}"} for n in range(90, 130)})
@@ -61,6 +61,11 @@ async def test_an_illegal_address_costs_no_neighbour(plant, poll):
     assert "quality.r99" not in whole.meta
     assert whole.data["r99"] == 7
     assert not rig.losses
+    await rig.bench.wait_for(len(rig.out) + 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the device has no r100 (holding/100), r101 (holding/101), r102 (holding/102), r103 (holding/103), "
+        "r104 (holding/104) and 5 more; check the addresses"
+    ]
 
 
 async def test_a_hole_that_can_not_be_read_through_is_remembered(plant, poll):
