@@ -9,8 +9,10 @@ Consumer, Stored              read the hub's stream: each once, in order
 
 from fluxrig.bus.connection import Bus
 from fluxrig.bus.consumer import Consumer, Stored
+from fluxrig.bus.hub import LEAF_PORT, Hub
+from fluxrig.bus.leaf import Leaf, LeafRemote
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
-from fluxrig.bus.server import LEAF_PORT, Hub, Leaf, LeafRemote, NatsServer
+from fluxrig.bus.server import NatsServer
 from fluxrig.bus.sources import add_source
 from fluxrig.bus.streams import DEAD, UNS, StreamState, ensure_hub_streams, ensure_leaf_streams, stream_state
 

@@ -150,8 +150,8 @@ class Bus:
     async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Call the JetStream API of this server, e.g. `STREAM.INFO.UNS`. ApiError when it refuses.
 
-        A restart of the server is waited out for API_TIMEOUT_S, then BusUnavailable. It may be asked twice, so
-        it must be such that the second time does no harm.
+        A restart of the server is waited out for API_TIMEOUT_S, then BusUnavailable. It may be asked twice,
+        so it must be such that the second time does no harm.
         """
         request = json.dumps(body).encode() if body is not None else b""
         loop = asyncio.get_running_loop()

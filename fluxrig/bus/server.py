@@ -1,4 +1,4 @@
-"""nats-server as a supervised child: the Rack's leaf and the Mixer's hub."""
+"""nats-server as a supervised child."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import logging
 import os
 import random
 import secrets
+import shutil
 import signal
 from asyncio.subprocess import Process
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -24,13 +24,13 @@ from fluxrig.bus.store import StoreLock, write_private
 from fluxrig.errors import ServerError
 
 HOST: Final = "127.0.0.1"
-LEAF_PORT: Final = 7422
 START_TIMEOUT_S: Final = 120.0  # a large store is read through before the server answers
 STOP_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.05, 5.0)
 _SETTLED_S: Final = 30.0  # a child that lived this long starts the back-off anew
-_LOG_BYTES: Final = 4_194_304
-_LEAF_USER: Final = "rack"
+_LOG_BYTES: Final = 4 << 20
+_DISK_POLL_S: Final = 1.0
+_ROOM_BYTES: Final = 8 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class NatsServer:
         self._process: Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._down_for_s = 0.0
+        self._log_from = 0
 
     @property
     def url(self) -> str:
@@ -152,7 +153,7 @@ class NatsServer:
     async def _launch(self) -> None:
         """Start the child and wait until it answers."""
         command = (binary.find(), "-c", self._config_path)
-        log_from = _size(self._log_path)
+        self._log_from = _size(self._log_path)
         error_path = self.store_dir / "server.err"
         try:
             with error_path.open("wb") as stderr:
@@ -167,7 +168,9 @@ class NatsServer:
                 f"nats-server {self.name!r} did not answer in {START_TIMEOUT_S:.0f} s"
             ) from error
         except ServerError as error:
-            said = server_log.explain(server_log.tail(error_path) + server_log.tail(self._log_path, log_from))
+            said = server_log.explain(
+                server_log.tail(error_path) + server_log.tail(self._log_path, self._log_from)
+            )
             raise ServerError(f"nats-server {self.name!r} can't start: {said or error}") from None
 
     async def _ready(self, process: Process) -> None:
@@ -181,9 +184,13 @@ class NatsServer:
         loop = asyncio.get_running_loop()
         shortest, longest = _BACKOFF_S
         delay = shortest
-        while self._process is not None:
+        while (process := self._process) is not None:
             since = loop.time()
-            code = await self._process.wait()
+            healer = asyncio.create_task(self._heal_full_disk())
+            try:
+                code = await process.wait()
+            finally:
+                healer.cancel()
             if loop.time() - since > _SETTLED_S:
                 delay = shortest
             self._report(f"nats-server {self.name!r} ended with code {code}; it is started again")
@@ -197,6 +204,15 @@ class NatsServer:
                 await self._end_process()
             else:
                 self.restarts += 1
+
+    async def _heal_full_disk(self) -> None:
+        """Restart the child once there is room again: JetStream gives up a stream after a failed write."""
+        while not server_log.write_failed(server_log.tail(self._log_path, self._log_from)):  # noqa: ASYNC110
+            await asyncio.sleep(_DISK_POLL_S)
+        self._report(f"the disk of {self.store_dir} is full, nothing is stored: free some space")
+        while _free_bytes(self.store_dir) < _ROOM_BYTES:  # noqa: ASYNC110 - a disk signals nothing
+            await asyncio.sleep(_DISK_POLL_S)
+        self.kill()
 
     def _report(self, trouble: str) -> None:
         _log.warning("%s", trouble)
@@ -229,103 +245,6 @@ class NatsServer:
             self._lock.release()
 
 
-@dataclass(frozen=True, slots=True)
-class LeafRemote:
-    """Where a leaf dials out to, and the token that both ends share."""
-
-    host: str
-    port: int
-    token: str
-
-    def __repr__(self) -> str:
-        return f"LeafRemote({self.host}:{self.port})"
-
-
-class Leaf(NatsServer):
-    """A Rack's own server: JetStream under the domain `rack`, linked to a hub when `remote` is given."""
-
-    def __init__(
-        self,
-        rack: str,
-        store_dir: Path,
-        remote: LeafRemote | None = None,
-        *,
-        client_port: int = 0,
-        sync: str = "always",
-        on_trouble: Callable[[str], None] | None = None,
-    ) -> None:
-        super().__init__(rack, store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
-        self.remote = remote
-
-    def _config(self) -> dict[str, Any]:
-        config = super()._config()
-        if self.remote is not None:
-            # Streams travel by sourcing alone. Live, a message would reach every leaf whose stream has the
-            # same subjects, and be stored there a second time.
-            kept = ["fluxrig.uns.>", "fluxrig.dead.>"]
-            url = f"nats-leaf://{_LEAF_USER}:{self.remote.token}@{self.remote.host}:{self.remote.port}"
-            config["leafnodes"] = {
-                "reconnect": "1s",
-                "remotes": [{"urls": [url], "deny_imports": kept, "deny_exports": kept}],
-            }
-        return config
-
-
-class Hub(NatsServer):
-    """The Mixer's server: takes leaves on `leaf_port` (0: a free one) that show `leaf_token`.
-
-    Without a token one is made and kept in the store.
-    """
-
-    def __init__(
-        self,
-        store_dir: Path,
-        *,
-        client_port: int = 0,
-        leaf_host: str = HOST,
-        leaf_port: int = LEAF_PORT,
-        leaf_token: str | None = None,
-        sync: str = "always",
-        on_trouble: Callable[[str], None] | None = None,
-    ) -> None:
-        super().__init__("hub", store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
-        self._leaf_host = leaf_host
-        self._leaf_port = leaf_port
-        self._leaf_token = leaf_token
-
-    @property
-    def remote(self) -> LeafRemote:
-        """What a leaf needs to dial this hub, once it has started."""
-        assert self._leaf_token is not None  # noqa: S101 - set by start()
-        return LeafRemote(self._leaf_host, self._ports["leaf"].port, self._leaf_token)
-
-    def _reserve_ports(self) -> None:
-        super()._reserve_ports()
-        self._ports["leaf"] = ReservedPort(self._leaf_port, self._leaf_host)
-        if self._leaf_token is None:
-            self._leaf_token = _kept_token(self.store_dir / "leaf.token")
-
-    def _config(self) -> dict[str, Any]:
-        remote = self.remote
-        return super()._config() | {
-            "leafnodes": {
-                "host": remote.host,
-                "port": remote.port,
-                "authorization": {"user": _LEAF_USER, "password": remote.token},
-            }
-        }
-
-
-def _kept_token(path: Path) -> str:
-    """Give the token in the file, made on first use, so that leaves know the hub again after its restart."""
-    with suppress(OSError):
-        if token := path.read_text("utf-8").strip():
-            return token
-    token = secrets.token_urlsafe(32)
-    write_private(path, token)
-    return token
-
-
 async def _answers(port: int) -> bool:
     """Tell whether a NATS server greets on the port."""
     try:
@@ -341,6 +260,13 @@ async def _answers(port: int) -> bool:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0
 
 
 def _size(path: Path) -> int:

@@ -9,6 +9,8 @@ from typing import Final
 _TAIL_BYTES: Final = 16_384
 _TROUBLE = re.compile(r"\[(?:FTL|ERR)\] (.*)")
 
+_WRITE_FAILED = re.compile(r"critical write error|failed to store a msg", re.I)
+
 _ADVICE: Final = (
     (re.compile(r"address already in use", re.I), "stop what uses the port, or choose another"),
     (re.compile(r"no space left on device|disk quota exceeded|file too large", re.I), "free some disk space"),
@@ -29,6 +31,11 @@ def tail(path: Path, start: int = 0) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+def write_failed(text: str) -> bool:
+    """Tell whether JetStream says that it could not write a message to its files."""
+    return _WRITE_FAILED.search(text) is not None
 
 
 def explain(text: str) -> str:

@@ -23,26 +23,33 @@ class StoreLock:
         self.path = store_dir / "lock"
         self.fd = -1
 
-    async def acquire(self, wait_s: float = LOCK_WAIT_S) -> None:
+    async def acquire(self) -> None:
         """Take the lock; wait a little, because the child of a killed process needs a moment to go."""
+        store = self.path.parent
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            store.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            await self._wait()
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            raise ServerError(f"the store {self.path.parent} can't be written: {error.strerror}") from error
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while not _try_lock(fd):
-            if asyncio.get_running_loop().time() >= deadline:
-                holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-                os.close(fd)
+            self.release()
+            raise ServerError(f"the store {store} can't be written: {error.strerror}") from error
+        except BaseException:
+            self.release()
+            raise
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LOCK_WAIT_S
+        while not _try_lock(self.fd):
+            if loop.time() >= deadline:
+                holder = os.pread(self.fd, 32, 0).decode(errors="replace").strip() or "unknown"
+                store = self.path.parent
                 raise ServerError(
-                    f"the store {self.path.parent} is in use by process {holder or 'unknown'}: "
-                    "stop it, or choose another store"
+                    f"the store {store} is in use by process {holder}: stop it, or choose another"
                 )
             await asyncio.sleep(0.05)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self.fd = fd
 
     def release(self) -> None:
         if self.fd >= 0:
