@@ -23,7 +23,8 @@ def docs(
 ) -> None:
     """Write the reference of gears and commands and the JSON Schema into the source tree.
 
-    These are the part between the marks in each gear's README.md, docs/cli.md and configs/rack.schema.json.
+    These are the parts between the marks in each gear's README.md and in docs/rack-file.md, docs/cli.md, and
+    configs/rack.schema.json.
     """
     root = _checkout()
     stale = [(path, text) for path, text in documents(root) if _current(path) != text]
@@ -41,13 +42,15 @@ def documents(root: Path) -> Iterator[tuple[Path, str]]:
     from fluxrig.catalog import Catalog, installed
     from fluxrig.cli import main, mixer
     from fluxrig.cli.commands import commands_markdown
-    from fluxrig.cli.reference import gear_markdown
+    from fluxrig.cli.reference import file_markdown, gear_markdown
     from fluxrig.rackfile import schema
 
     catalog = Catalog(manifest for manifest in installed().values() if manifest.gear.startswith("gears."))
     for kind, manifest in catalog.items():
         readme = root / "gears" / kind / "README.md"
         yield readme, replace_generated(readme, gear_markdown(manifest))
+    rack_file = root / "docs" / "rack-file.md"
+    yield rack_file, replace_generated(rack_file, file_markdown())
     commands = [commands_markdown(main.app, "fluxrig"), commands_markdown(mixer.app, "mixer")]
     yield root / "docs" / "cli.md", "\n\n".join(["# Commands", _NOTE, *commands]) + "\n"
     schema_text = json.dumps(schema(catalog), indent=2, ensure_ascii=False)

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeAlias
 
+from pydantic import BaseModel
+
 from fluxrig.gear import ERROR_PORT, Manifest
-from fluxrig.rackfile.schema import gear_schema
+from fluxrig.rackfile.file import GearEntry, RackEntry, SnakeEntry, WireEntry
+from fluxrig.rackfile.schema import as_written, gear_schema
 
 Row: TypeAlias = tuple[str, str, str, str]
 """Key, type, default and meaning of one setting."""
@@ -32,13 +35,14 @@ def example(manifest: Manifest) -> str:
 def settings(manifest: Manifest) -> Iterator[tuple[str, list[Row]]]:
     """Give the table of a gear's own settings, titled "", then those of the parts it is made of."""
     schema = gear_schema(manifest)
-    yield "", _rows(schema)
+    yield "", rows(schema)
     for name, part in schema.get("$defs", {}).items():
         if part.get("properties"):
-            yield name, _rows(part)
+            yield name, rows(part)
 
 
-def _rows(schema: Mapping[str, Any]) -> list[Row]:
+def rows(schema: Mapping[str, Any]) -> list[Row]:
+    """Give a row for each key of a JSON Schema."""
     required = schema.get("required", ())
     return [
         (
@@ -53,8 +57,8 @@ def _rows(schema: Mapping[str, Any]) -> list[Row]:
 
 def describe(schema: Mapping[str, Any]) -> str:
     """Say in a few words which values a JSON Schema allows."""
-    if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
+    if name := schema.get("x-type") or schema.get("$ref"):
+        return str(name).rpartition("/")[2]
     if "const" in schema or "enum" in schema:
         return " or ".join(map(_word, schema.get("enum", [schema.get("const")])))
     if options := schema.get("anyOf") or schema.get("oneOf"):
@@ -63,8 +67,8 @@ def describe(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {describe(schema.get('items', {}))}"
     if schema.get("type") == "object":
-        return f"mapping of name to {describe(schema.get('additionalProperties') or {})}"
-    return schema.get("x-type") or f"{_TYPES.get(schema.get('type', ''), 'anything')}{_range(schema)}"
+        return f"mapping of name to {describe(schema.get('additionalProperties', {}))}"
+    return f"{_TYPES.get(schema.get('type', ''), 'anything')}{_range(schema)}"
 
 
 def _range(schema: Mapping[str, Any]) -> str:
@@ -99,15 +103,30 @@ def _flat(text: str | None) -> str:
 def gear_markdown(manifest: Manifest) -> str:
     """Give the generated part of a gear's README."""
     parts = [ports(manifest)]
-    for title, rows in settings(manifest):
+    for title, found in settings(manifest):
         parts += [f"### {title}"] if title else []
-        parts.append(
-            table(("Key", "Type", "Default", "Meaning"), [(f"`{row[0]}`", *row[1:]) for row in rows])
-        )
+        parts.append(settings_table(found))
     if text := example(manifest):
         parts += ["### Example", f"`example.yaml`, which `fluxrig gears {manifest.kind}` prints:"]
         parts.append(f"```yaml\n{text.rstrip()}\n```")
     return "\n\n".join(parts)
+
+
+def file_markdown() -> str:
+    """Give the reference of what stands in a Rack file around the gears' own settings."""
+    titled: dict[str, type[BaseModel]] = {
+        "The file": RackEntry,
+        "snake": SnakeEntry,
+        "Every gear": GearEntry,
+        "A wire with settings": WireEntry,
+    }
+    parts = [(title, rows(as_written(model.model_json_schema()))) for title, model in titled.items()]
+    return "\n\n".join(f"### {title}\n\n{settings_table(found)}" for title, found in parts)
+
+
+def settings_table(found: Sequence[Row]) -> str:
+    """Give rows of settings as a Markdown table."""
+    return table(("Key", "Type", "Default", "Meaning"), [(f"`{row[0]}`", *row[1:]) for row in found])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -95,12 +95,12 @@ class RackEntry(_Part):
     """The Rack's name: up to 32 of a-z, 0-9 and '-'."""
     uns: UnsPath
     """The UNS path of what the Rack serves: `acme/lyon/stamping/line-3`."""
-    snake: SnakeEntry | None = None
+    snake: SnakeEntry | None = Field(default=None, json_schema_extra={"x-type": "mapping, see snake"})
     """The link to the Mixer; absent: the Rack runs alone and keeps its stream."""
-    gears: dict[str, Any] = Field(min_length=1)
-    """The gears by name."""
-    wires: list[Any] = Field(min_length=1)
-    """What flows where."""
+    gears: dict[str, Any] = Field(min_length=1, json_schema_extra={"x-type": "mapping of name to gear"})
+    """The gears by name; a gear has the keys of every gear and those of its kind."""
+    wires: list[Any] = Field(min_length=1, json_schema_extra={"x-type": "list of wires"})
+    """What flows where: each `from -> to`, or a mapping with settings."""
 
 
 class GearEntry(BaseModel):

@@ -40,13 +40,13 @@ def schema(catalog: Catalog) -> dict[str, Any]:
 
 def gear_schema(manifest: Manifest, ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
     """Give the schema of a gear's own settings, with defaults as a file would write them."""
-    return dict(_as_written(manifest.config.model_json_schema(ref_template=ref_template)))
+    return dict(as_written(manifest.config.model_json_schema(ref_template=ref_template)))
 
 
 def _gear(manifest: Manifest, name: str) -> dict[str, Any]:
     """Give the definitions of one kind: its settings and what every gear has, named apart by kind."""
     own = gear_schema(manifest, f"#/$defs/{name}.{{model}}")
-    common = _as_written(GearEntry.model_json_schema())
+    common = as_written(GearEntry.model_json_schema())
     inner = own.pop("$defs", {})
     own["properties"] = {
         "kind": {"const": manifest.kind, "description": manifest.summary},
@@ -58,13 +58,13 @@ def _gear(manifest: Manifest, name: str) -> dict[str, Any]:
     return {name: own, **{f"{name}.{key}": value for key, value in inner.items()}}
 
 
-def _as_written(part: Any) -> Any:
+def as_written(part: Any) -> Any:
     """Turn the defaults of durations from seconds into text."""
     if isinstance(part, list):
-        return [_as_written(item) for item in part]
+        return [as_written(item) for item in part]
     if not isinstance(part, Mapping):
         return part
-    written = {key: _as_written(value) for key, value in part.items()}
+    written = {key: as_written(value) for key, value in part.items()}
     default = written.get("default")
     if isinstance(default, int | float) and not isinstance(default, bool) and _is_duration(written):
         written["default"] = format_duration(default)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fluxrig.cli.commands import commands_markdown
 from fluxrig.cli.docs import BEGIN, END, replace_generated
-from fluxrig.cli.reference import describe, gear_markdown, settings, table
+from fluxrig.cli.reference import describe, file_markdown, gear_markdown, settings, table
 from fluxrig.duration import Seconds
 from fluxrig.errors import FluxrigError
 from fluxrig.gear import GearConfig, Manifest
@@ -143,3 +143,22 @@ def test_missing_marks_are_named(tmp_path: Path, text: str | None) -> None:
 def test_table() -> None:
     """A bar in a cell does not end it."""
     assert table(["a", "b"], [["1|2", "3"]]) == "| a | b |\n| --- | --- |\n| 1\\|2 | 3 |"
+
+
+def test_the_rack_file_is_documented() -> None:
+    """Every key of a Rack file has a row with a meaning."""
+    text = file_markdown()
+    for key in (
+        "rack",
+        "uns",
+        "snake",
+        "mixer",
+        "token_file",
+        "kind",
+        "timeout",
+        "wire",
+        "queue",
+        "when_full",
+    ):
+        assert f"| `{key}` | " in text
+    assert " |  |\n" not in text

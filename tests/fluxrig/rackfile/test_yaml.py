@@ -83,9 +83,9 @@ def test_places() -> None:
 
 
 REFUSED = {
-    "a tab": ("a:\n\t- b", "2:1: not YAML: found character that cannot start any token; indent with spaces"),
-    "two colons": ("a: b: c", "1:5: not YAML: mapping values are not allowed in this context; put quotes"),
-    "a variable in braces": ("a: {b: ${X}}", "1:9: not YAML: did not find expected ',' or '}'; put quotes"),
+    "a tab": ("a:\n\t- b", "2:1: not YAML: …; indent with spaces"),
+    "two colons": ("a: b: c", "1:5: not YAML: …; put quotes around a text with"),
+    "a variable in braces": ("a: {b: ${X}}", "1:9: not YAML: …; put quotes around a ${…} inside"),
     "an open bracket": ("a: [1,\nb: 2\n", "not YAML"),
     "no anchor": ("a: *b", "1:4: the alias *b has no finished anchor &b before it"),
     "an alias of itself": ("a: &a [*a]", "1:8: the alias *a has no finished anchor &a before it"),
@@ -107,7 +107,8 @@ REFUSED = {
 @pytest.mark.parametrize(("text", "fault"), REFUSED.values(), ids=REFUSED)
 def test_refused(fails, text: str, fault: str) -> None:
     """What is no YAML, or no YAML for a Rack file, gets a fault that says what to do."""
-    assert any(fault in found for found in fails(text))
+    parts = fault.split("…")
+    assert any(all(part in found for part in parts) for found in fails(text))
 
 
 def test_aliases_that_explode(fails) -> None:
