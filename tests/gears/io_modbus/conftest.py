@@ -56,6 +56,7 @@ class ScriptedDevice:
         self.script = script
         self.requests = []
         self.connections = 0
+        self.gone = asyncio.Event()
         self._writers = set()
 
     async def start(self):
@@ -74,6 +75,7 @@ class ScriptedDevice:
                     answer = await answer
                 if answer is not None:
                     writer.write(answer)
+        self.gone.set()
         writer.close()
 
     async def stop(self):
