@@ -96,6 +96,11 @@ class Stream:
         self._cost = 0
         self._stray: tuple[int, bytes, int, int, int] | None = None
 
+    @property
+    def unseen(self) -> int:
+        """How many bytes the peer acknowledged that were not captured, or not yet."""
+        return max(0, self.acked - self.position)
+
     def start(self, seq: int) -> None:
         """Expect `seq` next."""
         self.started, self.unsure = True, False

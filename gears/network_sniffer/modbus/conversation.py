@@ -71,8 +71,13 @@ class ModbusConversation:
             self._report("not_modbus", "low", ts, side=side, data=data[:_EVIDENCE_BYTES], length=len(data))
 
     def gap(self, side: int, lost: int) -> None:
-        if side != self._client:
-            self._pairing.mark_gap()
+        for request in self._pairing.waiting():
+            if side == self._client:
+                request.ask_gap = True
+            else:
+                request.answer_gap = True
+            if request.ask_gap and request.answer_gap:
+                self.give_up(request, "lost", "gap")
         if self._client is not None or self._on_port:
             self._report("gap", "low", self._connection.last_ts, side=side, lost_bytes=lost)
 
@@ -80,23 +85,39 @@ class ModbusConversation:
         """Report what still waits: nothing will answer it on this connection."""
         ended = reason in ("capture_end", "evicted")
         for request in self._pairing.waiting():
-            if request.gap:
+            if request.answer_gap:
                 self.give_up(request, "lost", "gap")
             else:
                 self.give_up(request, "lost" if ended else "timeout", reason)
 
     def give_up(self, request: Request, status: Unanswered, reason: str) -> None:
         self._pairing.remove(request)
+        self._tell_unanswered(request, status, reason)
+
+    def _tell_unanswered(self, request: Request, status: Unanswered, reason: str) -> None:
         data = unanswered(self._flow, request.adu, status, reason)
         self._recorder.event(TRANSACTION, request.adu.ts, data)
 
+    @property
+    def _unseen(self) -> bool:
+        """Whether the server has requests that were not captured, or not yet."""
+        return self._client is not None and self._connection.streams[self._client].unseen > 1
+
     def _answer(self, response: Adu) -> None:
         paired = self._pairing.answer(response)
+        if paired is not None and paired[0].answer_gap and self._unseen:
+            # Its own response may be lost, and this be one to a lost request with the same ids.
+            self._tell_unanswered(paired[0], "lost", "gap")
+            paired = None
         if paired is None:
             data = orphan(self._flow, response)
         else:
             request, ambiguous = paired
-            data = exchange(self._flow, request.adu, response, ambiguous=ambiguous)
+            data = exchange(self._flow, request.adu, response)
+            if ambiguous:
+                data["pairing"] = "fifo"
+            elif request.answer_gap or request.ask_gap or self._unseen:
+                data["pairing"] = "gap"
             if data["status"] == "malformed":
                 self._report("response_mismatch", "medium", response.ts, tid=response.tid)
         self._recorder.event(TRANSACTION, response.ts, data)

@@ -20,15 +20,17 @@ class Asker(Protocol):
 class Request:
     """A request that waits for its response."""
 
-    __slots__ = ("adu", "asker", "done", "gap", "key")
+    __slots__ = ("adu", "answer_gap", "ask_gap", "asker", "done", "key")
 
     def __init__(self, adu: Adu, asker: Asker) -> None:
         self.adu = adu
         self.asker = asker
         self.key = pairing_key(adu)
         self.done = False
-        self.gap = False
+        self.answer_gap = False
         """Whether bytes of the server were lost since: the response may be among them."""
+        self.ask_gap = False
+        """Whether bytes of the client were lost since: a request with the same ids may be among them."""
 
 
 def pairing_key(adu: Adu) -> int:
@@ -65,8 +67,10 @@ class Outstanding:
         self._drop_done()
         while self._queue and self._queue[0].adu.ts < horizon:
             request = self._queue[0]
-            status: Unanswered = "lost" if request.gap else "timeout"
-            request.asker.give_up(request, status, "gap" if request.gap else "no_response")
+            if request.answer_gap:
+                request.asker.give_up(request, "lost", "gap")
+            else:
+                request.asker.give_up(request, "timeout", "no_response")
             self._drop_done()
 
     def _drop_done(self) -> None:
@@ -91,12 +95,15 @@ class Pairing:
     def answer(self, response: Adu) -> tuple[Request, bool] | None:
         """Take the request that a response answers, and whether others could have been meant; None: none.
 
-        Of several with the same ids it is the first that the response fits.
+        Of several with the same ids it is the first that the response fits; those whose response may be among
+        lost bytes come last.
         """
         waiting = self._waiting.get(pairing_key(response))
         if not waiting:
             return None
         ambiguous = len(waiting) > 1
+        if ambiguous:
+            waiting = sorted(waiting, key=lambda request: request.answer_gap)
         request = (
             next((one for one in waiting if _fits(one.adu, response)), waiting[0])
             if ambiguous
@@ -111,11 +118,6 @@ class Pairing:
         if not waiting:
             del self._waiting[request.key]
         self._outstanding.settle(request)
-
-    def mark_gap(self) -> None:
-        for waiting in self._waiting.values():
-            for request in waiting:
-                request.gap = True
 
     def waiting(self) -> list[Request]:
         """Give all that wait, in the order in which they were asked."""

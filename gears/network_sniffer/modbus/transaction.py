@@ -21,8 +21,8 @@ Unanswered: TypeAlias = Literal["timeout", "lost"]
 _OPS: Final = {fc: {"fc": fc, **({"name": NAMES[fc]} if fc in NAMES else {})} for fc in range(256)}
 
 
-def exchange(flow: Mapping[str, Any], request: Adu, response: Adu, *, ambiguous: bool) -> Fields:
-    """Describe a request and the response to it; `ambiguous`: others could have been meant as well."""
+def exchange(flow: Mapping[str, Any], request: Adu, response: Adu) -> Fields:
+    """Describe a request and the response to it."""
     data, fits = decode_request(request.unit, request.pdu)
     data["op"] = _OPS[request.pdu[0]]
     data["tid"] = request.tid
@@ -31,8 +31,6 @@ def exchange(flow: Mapping[str, Any], request: Adu, response: Adu, *, ambiguous:
     data["response"] = answered = _part(response)
     if response.ts >= request.ts:
         data["latency_us"] = (response.ts - request.ts) // 1000
-    if ambiguous:
-        data["pairing"] = "fifo"
     status, read = _answer(request.unit, response, request.pdu if fits else None)
     data.update(read)
     if not (request.whole and response.whole):
