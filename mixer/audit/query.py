@@ -1,0 +1,176 @@
+"""SQL over the audit store: DuckDB on exactly the files of the manifest, also while the Mixer writes.
+
+DuckDB sees the audit folder alone, can't change its own settings, and runs one SELECT. Times are shown as
+TIMESTAMP_NS in UTC, and `now()` is in UTC too, because DuckDB has no arithmetic on TIMESTAMPTZ_NS.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxrig.errors import AuditError
+from mixer.audit.manifest import NAME, read
+from mixer.audit.store import staged
+from mixer.audit.tables import TABLES, Table
+
+BATCH_ROWS: Final = 10_000
+_TRIES: Final = 5
+_WRITES: Final = ("COPY", "INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "EXPORT", "ATTACH")
+"""In the names of plan operators that change something: since DuckDB 2 a WITH clause may hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query may take."""
+
+    memory_mib: int = 1024
+    spill_mib: int = 8192
+    """Disk for what does not fit into memory, in the folder for temporary files."""
+    time_s: float = 300.0
+    threads: int = 0
+    """0: one a core."""
+
+
+@contextmanager
+def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.RecordBatchReader]:
+    """Run one SELECT on an audit folder and give its rows as they come.
+
+    Raises AuditError: wrong SQL, a limit passed, or a folder that isn't an audit store.
+    """
+    limits = limits or Limits()
+    with TemporaryDirectory(prefix="fluxrig-query-") as scratch, _translated(limits):
+        for retry in reversed(range(_TRIES)):
+            with (
+                connect(folder, limits, Path(scratch) / str(retry)) as connection,
+                _deadline(connection, limits),
+            ):
+                try:
+                    _check(connection, sql)
+                    reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+                except duckdb.IOException:
+                    if not retry:
+                        raise
+                    continue  # the Mixer moved a file to its place between our look and DuckDB's
+                yield reader
+                return
+
+
+@contextmanager
+def _deadline(connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[None]:
+    timer = threading.Timer(limits.time_s, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def connect(folder: Path, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConnection:
+    """Open a connection with the views, closed to all else. `scratch` is a folder for its temporary files."""
+    if not folder.is_dir():
+        raise AuditError(f"there is no audit store at {folder}; start `mixer up`, or give its --data folder")
+    connection = duckdb.connect(":memory:")
+    spill = scratch / "spill"
+    spill.mkdir(parents=True)
+    for statement in (
+        "SET TimeZone = 'UTC'",
+        "CREATE MACRO now() AS get_current_timestamp()::TIMESTAMP",
+        *_views(folder, scratch),
+        f"SET memory_limit = '{limits.memory_mib}MiB'",
+        f"SET temp_directory = {_quoted(spill)}",
+        f"SET max_temp_directory_size = '{limits.spill_mib}MiB'",
+        *([f"SET threads = {limits.threads}"] if limits.threads else []),
+        "SET autoinstall_known_extensions = false",
+        "SET python_enable_replacements = false",
+        f"SET allowed_directories = [{_quoted(folder)}, {_quoted(scratch)}]",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        connection.sql(statement)
+    return connection
+
+
+def _views(folder: Path, scratch: Path) -> Iterator[str]:
+    files: dict[str, list[Path]] = defaultdict(list)
+    for commit, _ in read(folder / NAME):
+        for file in commit.files:
+            place = folder / file.path
+            files[file.table].append(place if place.exists() else staged(folder, file.path))
+    for table in TABLES.values():
+        paths = files[table.name] or [_empty(table, scratch)]
+        yield _view(table, paths)
+
+
+def _view(table: Table, paths: list[Path]) -> str:
+    columns = [
+        f'"{field.name}"::TIMESTAMP_NS AS "{field.name}"'
+        if pa.types.is_timestamp(field.type)
+        else f'"{field.name}"'
+        for field in table.schema
+    ]
+    listed = ", ".join(map(_quoted, paths))
+    return (
+        f"CREATE VIEW {table.name} AS SELECT {', '.join(columns)}, project, date"  # noqa: S608 - names are ours, paths quoted
+        f" FROM read_parquet([{listed}], hive_partitioning = true,"
+        " hive_types = {'project': VARCHAR, 'date': DATE})"
+    )
+
+
+def _empty(table: Table, scratch: Path) -> Path:
+    """Write a file without rows, so that a table has its columns before it has a first row."""
+    folder = scratch / table.name / "project=default" / "date=1970-01-01"
+    folder.mkdir(parents=True)
+    pq.write_table(table.schema.empty_table(), folder / "empty.parquet")
+    return folder / "empty.parquet"
+
+
+def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise AuditError unless the text is one SELECT that changes nothing."""
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise AuditError("a query is one SELECT (or DESCRIBE, SHOW, SUMMARIZE); the audit store is read-only")
+    plan: list[dict[str, Any]] = json.loads(connection.sql(f"EXPLAIN (FORMAT json) {sql}").fetchall()[0][1])
+    if any(word in name for name in _operators(plan) for word in _WRITES):
+        raise AuditError("this query would write; the audit store is read-only")
+
+
+def _operators(plan: list[dict[str, Any]]) -> Iterator[str]:
+    for node in plan:
+        yield str(node.get("name", "")).upper()
+        yield from _operators(node.get("children", []))
+
+
+@contextmanager
+def _translated(limits: Limits) -> Iterator[None]:
+    """Give DuckDB's errors as one line."""
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise AuditError(
+            f"the query took longer than {limits.time_s:g} s; narrow it, or raise --timeout"
+        ) from None
+    except duckdb.OutOfMemoryException as error:
+        raise AuditError(f"the query needs more memory; raise --memory ({_one_line(error)})") from None
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise AuditError(_one_line(error)) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path.resolve()).replace("'", "''") + "'"

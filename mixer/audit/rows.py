@@ -1,0 +1,117 @@
+"""From one message that the hub stored to its rows.
+
+It carries one fluxMsg or many. What can't be decoded, or came before, is set aside in the quarantine table
+with its bytes and the reason, so that nothing is lost and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fluxrig.bus.consumer import Stored
+from fluxrig.codec import decode_sequence_strict
+from fluxrig.message import TAGS, FluxMsg
+from mixer.audit.origin import Marks, Origin, origin
+from mixer.audit.values import json_text, sample
+
+Row = tuple[Any, ...]
+
+_LAST_NS: Final = (1 << 63) - 2
+"""The last nanosecond that a 64-bit time column holds: DuckDB reads the one after as infinity."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of one stored message, by table, in the column order of `tables.py`."""
+
+    stored: Stored
+    origin: Origin
+    messages: list[Row] = field(default_factory=list)
+    samples: list[Row] = field(default_factory=list)
+    quarantine: list[Row] = field(default_factory=list)
+
+
+def rows_of(stream: str, stored: Stored, marks: Marks) -> Rows:
+    """Make the rows of one stored message. Whatever it holds, this does not raise."""
+    rows = Rows(stored, origin(stored))
+    try:
+        pairs = decode_sequence_strict(stored.payload)
+        repeated = marks.repeated(rows.origin, len(pairs))
+        for index, (message, cbor) in enumerate(pairs[repeated:], repeated):
+            rows.messages.append(_message_row(stream, rows, index, message, cbor))
+            rows.samples.extend(_sample_rows(stored.seq, message))
+    except Exception as error:  # noqa: BLE001 - a message may be anything; the ones behind it must go on
+        return set_aside(stream, rows, f"{type(error).__name__}: {error}")
+    if repeated:
+        rows.quarantine = [_quarantine_row(stream, rows, f"{repeated} of {len(pairs)} messages came before")]
+    return rows
+
+
+def set_aside(stream: str, rows: Rows, reason: str) -> Rows:
+    """Put a stored message into quarantine as it is, in place of its rows."""
+    return Rows(rows.stored, rows.origin, quarantine=[_quarantine_row(stream, rows, reason)])
+
+
+def _quarantine_row(stream: str, rows: Rows, reason: str) -> Row:
+    stored, (rack, leaf, leaf_seq) = rows.stored, rows.origin
+    return (stream, stored.seq, leaf, leaf_seq, stored.time_ns, rack, stored.subject, reason, stored.payload)
+
+
+def _message_row(stream: str, rows: Rows, index: int, message: FluxMsg, cbor: bytes) -> Row:
+    fields = message.fields
+    rack, _, gear = message.src.partition("/")
+    ref, trace, meta, data = fields.get("ref"), fields.get("trace"), fields.get("meta"), fields.get("data")
+    _, leaf, first = rows.origin
+    return (
+        stream,
+        rows.stored.seq,
+        leaf,
+        None if first is None else first + index,
+        uuid_text(message.id),
+        _time(message.ts),
+        rows.stored.time_ns,
+        rack,
+        gear or None,
+        message.uns,
+        message.schema,
+        None if ref is None else uuid_text(ref),
+        None if trace is None else f"{trace[:16].hex()}-{trace[16:].hex()}",
+        json_text(meta) if meta else None,
+        json_text(data) if data else None,
+        fields.get("raw"),
+        cbor,
+    )
+
+
+def _sample_rows(seq: int, message: FluxMsg) -> list[Row]:
+    if message.schema != TAGS:
+        return []
+    ts, uns, id_text, meta = _time(message.ts), message.uns, uuid_text(message.id), message.meta
+    rack = message.src.partition("/")[0]
+    return [
+        (
+            ts,
+            uns,
+            tag,
+            *sample(value),
+            meta.get(f"quality.{tag}") or ("bad" if value is None else "good"),
+            meta.get(f"unit.{tag}"),
+            rack,
+            id_text,
+            seq,
+        )
+        for tag, value in message.data.items()
+    ]
+
+
+def uuid_text(value: bytes) -> str:
+    """Give 16 bytes in the text form of RFC 9562 §4. Raises ValueError for any other length."""
+    text = value.hex()
+    if len(text) != 32:
+        raise ValueError(f"an id has 16 bytes, not {len(value)}")
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _time(ns: int) -> int | None:
+    return ns if ns <= _LAST_NS else None

@@ -1,0 +1,89 @@
+"""The Mixer's data folder: what is where in it, who holds it, and its secrets.
+
+audit/        the Parquet files
+hub/          the hub's streams
+racks.json    the Racks that have registered
+snake.token   what a Rack must show (0600)
+run.json      how to reach the running Mixer (0600; gone when it stops)
+lock          held by the running Mixer
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fluxrig.bus.store import write_private
+from fluxrig.errors import FluxrigError
+from fluxrig.rackfile.snake import TOKEN_VARIABLE
+
+DATA_VARIABLE = "FLUXRIG_MIXER_DATA"
+
+
+def default_path() -> Path:
+    """Give the data folder of this user: $FLUXRIG_MIXER_DATA, or the place the XDG specification gives."""
+    if chosen := os.environ.get(DATA_VARIABLE):
+        return Path(chosen)
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "fluxrig" / "mixer"
+
+
+class Folder:
+    """A data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.audit = self.path / "audit"
+        self.hub = self.path / "hub"
+        self.racks = self.path / "racks.json"
+        self.token = self.path / "snake.token"
+        self.run = self.path / "run.json"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder if need be and hold it, so that one Mixer at a time writes into it."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            pid = (self.running() or {}).get("pid", "unknown")
+            raise FluxrigError(
+                f"a Mixer is already running on {self.path} (process {pid}); stop it, or give another --data"
+            ) from None
+        finally:
+            os.close(descriptor)
+
+    def snake_token(self) -> str:
+        """Give what a Rack must show: $FLUXRIG_SNAKE_TOKEN, or the token kept here, made when missing."""
+        if given := os.environ.get(TOKEN_VARIABLE):
+            return given
+        with suppress(FileNotFoundError):
+            if kept := self.token.read_text("utf-8").strip():
+                return kept
+        write_private(self.token, made := secrets.token_urlsafe(32))
+        return made
+
+    def running(self) -> dict[str, Any] | None:
+        """Give what the running Mixer left to reach it by (url, token, pid), or None."""
+        try:
+            found = json.loads(self.run.read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    @contextmanager
+    def announced(self, url: str, token: str) -> Iterator[None]:
+        """Say how this Mixer can be reached, until it stops."""
+        write_private(self.run, json.dumps({"url": url, "token": token, "pid": os.getpid()}))
+        try:
+            yield
+        finally:
+            self.run.unlink(missing_ok=True)
