@@ -22,15 +22,15 @@ async def test_a_late_answer_is_never_taken_for_the_next(scripted, poll, answers
     frame, _ = answers
 
     async def late(number, request):
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(0.3)
         return frame(request, registers(number))
 
     device = await scripted(late)
-    rig = await poll(device.port, TAG, response_timeout="50ms")
-    await rig.until_true(lambda: len(rig.losses) >= 4)
+    rig = await poll(device.port, TAG, response_timeout="150ms")
+    await rig.until_true(lambda: len(rig.losses) >= 3)
     assert [message.data["n"] for message in rig.out] == [None]
     assert {loss.reason for loss in rig.losses} == {"timeout"}
-    assert device.connections >= 4
+    assert device.connections >= 3
 
 
 async def test_answers_do_not_shift(scripted, poll, answers):
@@ -40,13 +40,13 @@ async def test_answers_do_not_shift(scripted, poll, answers):
 
     async def script(number, request):
         if number in (3, 4):
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(0.3)
         sent[number] = int.from_bytes(request[8:10])
         return frame(request, registers(sent[number]))
 
     device = await scripted(script)
     tags = {f"r{n}": {"at": f"holding/{n}"} for n in (5, 300, 900)}
-    rig = await poll(device.port, tags, response_timeout="50ms", every="1ms")
+    rig = await poll(device.port, tags, response_timeout="150ms", every="1ms")
     await rig.until_true(lambda: len(rig.losses) >= 1 and len(rig.out) > 10)
     for message in rig.out:
         for name, value in message.data.items():
@@ -136,7 +136,7 @@ async def test_an_answer_in_pieces_is_put_together(scripted, poll, answers):
             await asyncio.sleep(0.001)
 
     device.script = drip
-    rig = await poll(device.port, TAG, response_timeout="2s")
+    rig = await poll(device.port, TAG)
     await rig.until(lambda message: message.data["n"] == 3)
     assert not rig.losses
 
@@ -144,12 +144,12 @@ async def test_an_answer_in_pieces_is_put_together(scripted, poll, answers):
 async def test_a_silent_device_is_told_once_and_left(scripted, poll):
     """Taking the connection and never answering: one bad message, one event, a new connection each time."""
     device = await scripted(lambda number, request: None)
-    rig = await poll(device.port, TAG, response_timeout="20ms")
+    rig = await poll(device.port, TAG, response_timeout="200ms")
     await rig.until_true(lambda: len(rig.losses) >= 3)
     assert len(rig.out) == 1
     assert is_bad("timeout")(rig.out[0])
     assert rig.events == ["disconnected"]
-    assert "no answer within 20ms" in str(rig.losses[0])
+    assert "no answer within 200ms" in str(rig.losses[0])
 
 
 async def test_what_was_read_before_the_loss_is_not_lost(scripted, poll, answers):
@@ -157,12 +157,12 @@ async def test_what_was_read_before_the_loss_is_not_lost(scripted, poll, answers
     frame, _ = answers
     device = await scripted(lambda number, request: frame(request, registers(7)) if request[7] == 4 else None)
     rig = await poll(
-        device.port, {"in": {"at": "input/0"}, "hold": {"at": "holding/0"}}, response_timeout="30ms"
+        device.port, {"in": {"at": "input/0"}, "hold": {"at": "holding/0"}}, response_timeout="300ms"
     )
     await rig.until_true(lambda: len(rig.out) >= 2)
     assert [message.data for message in rig.out[:2]] == [{"in": 7, "hold": None}, {"in": None, "hold": None}]
     assert rig.out[0].meta == {"quality.hold": "bad:timeout"}
-    assert rig.out[1].ts - rig.out[0].ts > 20_000_000, (
+    assert rig.out[1].ts - rig.out[0].ts > 200_000_000, (
         "the value is stamped when it came, not at the time-out"
     )
 
@@ -214,8 +214,8 @@ async def test_overruns_are_told_once_and_do_not_burst(scripted, poll, answers):
         return frame(request, registers(number))
 
     device = await scripted(slow)
-    rig = await poll(device.port, TAG, every="10ms", response_timeout="2s")
+    rig = await poll(device.port, TAG, every="10ms")
     await rig.bench.wait_for(5)
-    assert rig.events == ["connected", "overrun"]
+    assert rig.news == ["connected", "overrun"]
     assert rig.gear.schedule.overruns >= 4
     assert rig.gear.schedule.skipped >= 4
