@@ -149,13 +149,13 @@ class IdMaker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ms = 0
+        self._ms = -1
         self._tail = 0
 
     def __call__(self, now_ns: int) -> bytes:
         """Make the id of a message made at `now_ns`; a clock that steps back keeps the last millisecond."""
         with self._lock:
-            ms = now_ns // 1_000_000
+            ms = max(0, now_ns // 1_000_000)
             if ms > self._ms:
                 self._ms, self._tail = ms, int.from_bytes(os.urandom(9)) >> 1
             else:

@@ -21,10 +21,18 @@ def diagnose(value: Any) -> str:
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return quote(value)
     if isinstance(value, bytes):
         return f"h'{value.hex()}'"
     return _compound(value)
+
+
+def quote(text: str) -> str:
+    """Write text as in JSON, with escapes for all that would move a terminal's cursor or hide itself."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    if quoted.isprintable():
+        return quoted
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in quoted)
 
 
 def _compound(value: Any) -> str:

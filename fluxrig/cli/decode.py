@@ -85,7 +85,8 @@ def _with_uuids(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return text if text.isprintable() else json.dumps(_plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import cbor2
@@ -22,27 +23,28 @@ from fluxrig.message import FluxMsg
 
 
 def decode(data: bytes) -> FluxMsg:
-    """Decode one message from trusted bytes; only that it is a map is checked."""
+    """Decode one message from trusted bytes; only that it is a map is checked.
+
+    Bytes with tags are the exception: they go to the careful decoder, so they have to be deterministic.
+    """
     try:
         fields = cbor2.loads(data, semantic_decoders=_NO_TAGS)
     except cbor2.CBORDecodeError:
         fields = cbor.decode_strict(data)
     if type(fields) is not dict:
-        raise DecodeError("no message (a message is a map)", 0)
+        raise DecodeError(f"not a message: {type(fields).__name__} instead of a map", 0)
     message = _new(FluxMsg)
     message.fields = fields
     return message
 
 
 def decode_sequence(data: bytes) -> list[FluxMsg]:
-    """Decode a CBOR sequence (RFC 8742) from trusted bytes; only that its items are maps is checked."""
-    try:
+    """Decode a CBOR sequence (RFC 8742) from trusted bytes, as `decode` does."""
+    with suppress(cbor2.CBORDecodeError):
         items = _items(data)
-    except cbor2.CBORDecodeError:
-        return [message for message, _ in iterate_strict(data)]
-    if not all(type(item) is dict for item in items):
-        raise DecodeError("no message (a message is a map)", 0)
-    return list(map(FluxMsg.from_fields, items))
+        if all(type(item) is dict for item in items):
+            return list(map(FluxMsg.from_fields, items))
+    return [message for message, _ in iterate_strict(data)]
 
 
 def decode_strict(data: bytes) -> FluxMsg:
@@ -99,7 +101,8 @@ def _judge(data: bytes, offset: int) -> tuple[FluxMsg, int]:
     value, end = cbor.decode_next(data, offset)
     if wrong := shape.fault(value):
         name, reason = wrong
-        raise DecodeError(f"{name or 'message'} {reason}", offset + _distance(value, name))
+        text = f"{name} {reason}" if name else f"not a message: {reason}"
+        raise DecodeError(text, offset + _distance(value, name))
     return FluxMsg.from_fields(value), end
 
 

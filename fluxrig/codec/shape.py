@@ -14,7 +14,7 @@ Rule: TypeAlias = Callable[[Any], str | None]
 def fault(fields: object) -> tuple[str, str] | None:
     """Give the field that keeps `fields` from being a message, and why; the name is empty for the whole."""
     if not isinstance(fields, Mapping):
-        return "", f"a message is a map, not {_kind(fields)}"
+        return "", f"{_kind(fields)} instead of a map"
     for name in REQUIRED:
         if name not in fields:
             return "", f"field {name!r} is missing"
