@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,19 +53,18 @@ class Outcome:
 
 def show(console: Console, outcome: Outcome) -> None:
     """Print the ledger, the questions with their answers, and where to go from here."""
-    console.print(_ledger_table(outcome))
+    console.print(f"\n[bold]The ledger[/bold], {outcome.outage_s:.1f} s of it without a hub", highlight=False)
+    console.print(_ledger_table(outcome.ledger))
     for question in QUESTIONS:
         console.print(f"\n[bold]{question.title}[/bold]")
-        console.print(Syntax(question.sql, "sql", background_color="default", word_wrap=True))
+        console.print(Syntax(question.sql, "sql", theme="ansi_dark", background_color="default"))
         console.print(_answer_table(ask(outcome.audit, question.sql)))
     _show_way_on(console, outcome.folder)
 
 
-def _ledger_table(outcome: Outcome) -> Table:
-    ledger, outage_s = outcome.ledger, f"{outcome.outage_s:.1f} s without a hub"
-    table = Table(title=f"The ledger, with {outage_s} in the middle", title_justify="left")
-    table.add_column("messages")
-    table.add_column("count", justify="right")
+def _ledger_table(ledger: Ledger) -> Table:
+    table = Table("messages", "")
+    table.columns[1].justify = "right"
     table.add_row("accepted by the Rack", f"{ledger.accepted:,}")
     table.add_row("stored in Parquet", f"{ledger.stored:,}")
     for name in ("lost", "duplicated", "out_of_order"):
@@ -72,6 +75,8 @@ def _ledger_table(outcome: Outcome) -> Table:
 
 def _answer_table(answer: Answer) -> Table:
     table = Table(*answer.columns)
+    for column, value in zip(table.columns, answer.rows[0] if answer.rows else (), strict=False):
+        column.justify = "right" if isinstance(value, int | float) else "left"
     for row in answer.rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     return table
@@ -87,9 +92,15 @@ def _show_way_on(console: Console, folder: Path) -> None:
         console.print(f"  {folder / name}  {what}", highlight=False, soft_wrap=True)
     console.print("\n[bold]What to try next[/bold]")
     for command in (
-        f"mixer audit query --data {folder / 'mixer'} 'SUMMARIZE samples'",
-        f"fluxrig graph {folder / 'demo.yaml'}",
-        "fluxrig gears",
-        f"rm -r {folder}",
+        (_script("mixer"), "audit", "query", "--data", folder / "mixer", "SUMMARIZE samples"),
+        (_script("fluxrig"), "graph", folder / "demo.yaml"),
+        (_script("fluxrig"), "gears"),
+        ("rm", "-r", folder),
     ):
-        console.print(f"  {command}", highlight=False, soft_wrap=True)
+        console.print(f"  {shlex.join(map(str, command))}", highlight=False, soft_wrap=True)
+
+
+def _script(name: str) -> str:
+    """Give what to type for a console script: its name if PATH finds this one, else where it is."""
+    beside = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) == str(beside) else os.path.relpath(beside)

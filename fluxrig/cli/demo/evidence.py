@@ -32,8 +32,9 @@ QUESTIONS: Final = (
     Question(
         "What did the Rack read?",
         """
-SELECT tag, any_value(unit) AS unit, count(*) AS samples, round(min(value), 2) AS lowest,
-       round(avg(value), 2) AS mean, round(max(value), 2) AS highest
+SELECT tag, any_value(unit) AS unit, count(*) AS samples,
+       round(min(value), 2) AS lowest, round(avg(value), 2) AS mean,
+       round(max(value), 2) AS highest
 FROM samples
 GROUP BY tag
 ORDER BY tag
@@ -42,8 +43,9 @@ ORDER BY tag
     Question(
         "What did the SCADA station ask, and how did the press answer?",
         """
-SELECT data->>'$.op.name' AS request, data->>'$.target.address' AS address, data->>'$.status' AS status,
-       count(*) AS exchanges, round(median((data->>'$.latency_us')::DOUBLE)) AS latency_us
+SELECT data->>'$.op.name' AS request, data->>'$.target.address' AS address,
+       data->>'$.status' AS status, count(*) AS exchanges,
+       median((data->>'$.latency_us')::INTEGER)::INTEGER AS latency_us
 FROM messages
 WHERE schema = 'ot.transaction/1'
 GROUP BY ALL

@@ -19,7 +19,7 @@ from fluxrig.cli.demo.children import Child, console_script, python_module
 from fluxrig.cli.demo.closing import Outcome
 from fluxrig.cli.demo.evidence import counts, stored_rows
 from fluxrig.cli.demo.ledger import reckon
-from fluxrig.cli.demo.view import Progress, View
+from fluxrig.cli.demo.view import UP, Progress, View
 from fluxrig.errors import FluxrigError
 
 TICK_S = 0.2
@@ -90,6 +90,10 @@ class Story:
 
     def _start(self) -> None:
         self._view.say("starting a press, a Mixer, a SCADA station and a Rack")
+        if self._plan.live:
+            self._view.say("capturing live on loopback")
+        else:
+            self._view.say("replaying the recorded capture; live needs root, and no --replay")
         self._plant = self._child("plant", python_module("fluxrig.cli.demo.plant", "--port", 0))
         url = self._plant.wait_for("listening socket", self._plant.first_line, START_S)["listening"]
         plant_port = url.rpartition(":")[2]
@@ -102,12 +106,21 @@ class Story:
         self._child("scada", python_module("fluxrig.cli.demo.scada", "--port", plant_port))
         self._rack = self._start_rack()
         self._rack.wait_for("registered Rack", self._snake_is_up, START_S)
-        self._progress.hub = "up"
+        self._progress.hub = UP
         self._started_s = time.monotonic()
 
     def _start_mixer(self, name: str) -> Child:
-        data, port = self._plan.folder / "mixer", self._env["FLUXRIG_DEMO_MIXER_PORT"]
-        return self._child(name, console_script("mixer", "up", "--data", data, "--port", port))
+        listen = f"127.0.0.1:{self._env['FLUXRIG_DEMO_MIXER_PORT']}"
+        options = (
+            "--data",
+            self._plan.folder / "mixer",
+            "--listen",
+            listen,
+            "--commit-every",
+            "1s",
+            "--json",
+        )
+        return self._child(name, console_script("mixer", "up", *options))
 
     def _start_rack(self) -> Child:
         file = write_rack_file(self._plan.folder, live=self._plan.live)
@@ -129,11 +142,12 @@ class Story:
         self._progress.hub = "starting"
         self._view.say("the Mixer starts again on the same data")
         self._watch(self._mixer.first_line)
-        stored_before = self._progress.stored
-        self._watch(lambda: self._progress.stored > stored_before)
         self._back_s = self._progress.elapsed_s
-        self._progress.hub = "up"
-        self._view.say("the hub is back and takes what the Rack kept")
+        self._progress.hub = UP
+        accepted = self._progress.accepted
+        self._view.say(f"the hub is back, {self._progress.backlog} messages behind")
+        self._watch(lambda: self._progress.stored >= accepted)
+        self._view.say("the hub has what the Rack kept for it")
 
     def _stop(self) -> None:
         self._view.say("stopping: the Rack drains, and leaves when the Mixer has it all in Parquet")

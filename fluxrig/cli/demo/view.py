@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_EVERY_S = 2.0
+UP = "up"
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class View:
 
     def say(self, text: str) -> None:
         """Print a line that stays: something happened."""
-        self.console.print(f"{self.progress.elapsed_s:5.1f} s  {text}", highlight=False)
+        self.console.print(f"{self.progress.elapsed_s:5.1f} s  {text}", highlight=False, soft_wrap=True)
 
     def update(self) -> None:
         """Show the progress as it is now."""
@@ -99,7 +100,14 @@ def _readings(progress: Progress) -> Table:
 
 def _path(progress: Progress) -> Table:
     table = Table("along the path", "", box=None, header_style="bold")
-    for name in ("polled", "sniffed", "accepted", "stored", "backlog"):
-        table.add_row(name, f"{getattr(progress, name):,}")
-    table.add_row("hub", Text(progress.hub, style="green" if progress.hub == "up" else "bold red"))
+    table.columns[1].justify = "right"
+    for name, count in (
+        ("polled", progress.polled),
+        ("sniffed", progress.sniffed),
+        ("accepted", progress.accepted),
+        ("in Parquet", progress.stored),
+        ("backlog", progress.backlog),
+    ):
+        table.add_row(name, f"{count:,}")
+    table.add_row("hub", Text(progress.hub, style="green" if progress.hub == UP else "bold red"))
     return table
