@@ -10,7 +10,7 @@ from fluxrig.catalog import Catalog
 from fluxrig.gear import Manifest
 from fluxrig.rackfile import snake, source
 from fluxrig.rackfile.environment import Expansion
-from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark, shown
+from fluxrig.rackfile.faults import WHOLE_FILE, Faults, shown
 from fluxrig.rackfile.file import GearEntry, RackEntry, gear_name_fault
 from fluxrig.rackfile.model import GearSpec, RackSpec, WireSpec
 from fluxrig.rackfile.nodes import MapNode, ScalarNode, compose, data
@@ -57,7 +57,7 @@ class _Reader:
             self.faults.stop(
                 root.mark, "a Rack file is a mapping that begins with rack:, uns:, gears: and wires:"
             )
-        rack = validate(RackEntry, root, Mark(1, 1), self.faults, values=data(root))
+        rack = validate(RackEntry, root, root.mark, self.faults, values=data(root))
         declared = root.values.get("gears")
         entries = declared if isinstance(declared, MapNode) else MapNode(root.mark, {}, {})
         uns = rack.uns if rack else "rack"

@@ -1,5 +1,6 @@
 """Whatever a file holds, it becomes a Rack or a ConfigError, and nothing else."""
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fluxrig.catalog import Catalog
+from fluxrig.catalog import Catalog, installed
+from fluxrig.cli.reference import settings as settings_of_kind
 from fluxrig.errors import ConfigError, Fault
 from fluxrig.rackfile import RackSpec, parse
 
@@ -134,3 +136,43 @@ def test_any_gear(outcome, gears: dict[str, dict[str, object]]) -> None:
     """Gears with settings of any shape, of kinds that there are."""
     named = {name: {**settings, "kind": "poll"} for name, settings in gears.items()}
     outcome(json.dumps({"rack": "r", "uns": "u", "gears": named, "wires": ["a -> b", "b -> uplink"]}))
+
+
+KINDS = installed()
+TEXTS = [
+    "tcp://h:1",
+    "holding/1",
+    "coil/0.1",
+    "5%",
+    "1s",
+    "max",
+    "tcp port 5",
+    "host a",
+    "float32",
+    "ABCD",
+    "sine",
+    "lo",
+]
+
+
+@st.composite
+def settings_of(draw: st.DrawFn, kind: str) -> dict[str, object]:
+    """Settings by their right names, also in the parts of a gear, with values of any shape."""
+    value = VALUES | st.sampled_from(TEXTS)
+    names = [key for _, rows in settings_of_kind(KINDS[kind]) for key, *_ in rows]
+    inner = st.dictionaries(st.sampled_from(names), value, max_size=6)
+    keys = st.sampled_from(names)
+    return draw(
+        st.dictionaries(keys, value | inner | st.dictionaries(st.sampled_from("ab"), inner), max_size=6)
+    )
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@settings(BOUNDED, max_examples=40)
+@given(data=st.data())
+def test_any_settings_of_our_gears(kind: str, data: st.DataObject) -> None:
+    """The checks of our own gears meet values of any shape, and raise nothing but what makes a fault."""
+    gear = {**data.draw(settings_of(kind)), "kind": kind}
+    content = {"rack": "r", "uns": "u", "gears": {"a": gear}, "wires": ["a -> uplink"]}
+    with contextlib.suppress(ConfigError):
+        parse(json.dumps(content), KINDS)
