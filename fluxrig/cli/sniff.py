@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,6 @@ import typer
 from fluxrig.cli.console import JsonOption
 from fluxrig.cli.options import seconds
 from fluxrig.cli.signals import until_told
-from fluxrig.errors import EndOfStream
 from fluxrig.gear import Context, Receipt
 from fluxrig.message import FluxMsg
 
@@ -101,8 +100,7 @@ async def _sniff(gear: NetworkSniffer, printer: Printer, stop: asyncio.Event) ->
     try:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
-            with suppress(EndOfStream):
-                await running
+            await running
     finally:
         for task in (running, stopping):
             task.cancel()

@@ -11,7 +11,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
-from fluxrig.errors import EndOfStream, Fatal
+from fluxrig.errors import Fatal
 from fluxrig.gear import OUT, Context, Emit, Gear
 from gears.network_sniffer.capture_file import read_capture
 from gears.network_sniffer.capture_filter import accepts, parse_filter
@@ -63,7 +63,6 @@ class NetworkSniffer(Gear[Config]):
                 await self._replay(self.config.file, number, emit)
                 if not self.config.repeat:
                     break
-            raise EndOfStream(f"{self.config.file} is at its end")
 
     async def _replay(self, path: Path, number: int, emit: Emit) -> None:
         """Read the file once; `number` counts the rounds."""
@@ -103,8 +102,10 @@ class NetworkSniffer(Gear[Config]):
         loop.add_reader(live.fileno(), readable.set)
         try:
             while True:
+                # Not wait_for: before Python 3.12 it may swallow a cancellation.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(readable.wait(), FLUSH_S)
+                    async with asyncio.timeout(FLUSH_S):
+                        await readable.wait()
                 readable.clear()
                 packets = live.read(SLICE)
                 sniffer.feed(packets)

@@ -1,0 +1,76 @@
+"""`fluxrig sniff`: run as people and programs run it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECORDING = Path(__file__).parents[3] / "fluxrig" / "cli" / "demo" / "scada.pcap"
+COMMAND = (
+    "import typer; from fluxrig.cli.sniff import sniff; app = typer.Typer(); app.command()(sniff); app()"
+)
+
+
+def sniff(*arguments, stdout=subprocess.PIPE):
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def lines():
+    result = sniff(RECORDING, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_json(lines):
+    """With --json each line is a message, with the fields that programs rely on."""
+    first = next(one for one in lines if one["data"].get("read") and one["data"]["op"]["fc"] == 3)
+    data = first["data"]
+    assert first["schema"] == "ot.transaction/1"
+    assert first["ts"] == data["response"]["ts"]
+    assert data["target"].keys() == {"unit", "table", "address", "quantity"}
+    assert len(data["read"]["values"]) == data["target"]["quantity"]
+    assert data["response"].keys() == data["request"].keys() == {"ts", "frame", "length"}
+    assert data["flow"]["client"].keys() == data["flow"]["server"].keys() == {"ip", "port"}
+    assert data["latency_us"] == (data["response"]["ts"] - data["request"]["ts"]) // 1000
+    assert lines[-1]["schema"] == "ot.capture/1"
+
+
+def test_people(lines):
+    """Without, there is a line for each exchange and a summary that counts them."""
+    result = sniff(RECORDING)
+    exchanges = sum(one["schema"] == "ot.transaction/1" for one in lines)
+    assert sum(" > " in line for line in result.stdout.splitlines()) == exchanges
+    assert "exchanges" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "give capture files, or an interface"),
+        ([RECORDING, "-i", "lo"], "give capture files, or an interface"),
+        ([RECORDING, "--filter", "tcp prt 502"], "found 'prt'"),
+    ],
+)
+def test_wrong_use(arguments, reason):
+    """Wrong use is exit code 2 and a reason."""
+    result = sniff(*arguments)
+    assert result.returncode == 2
+    assert reason in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_reader_that_leaves():
+    """A reader such as `head` may leave early, and nothing is complained about."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(RECORDING), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60), error) == (0, b"")

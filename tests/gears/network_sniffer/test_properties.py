@@ -1,0 +1,162 @@
+"""Promises that hold however a capture is hurt: no crash, no growth, nothing made up, the same bytes."""
+
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fluxrig.codec import encode_sequence
+from gears.network_sniffer.capture_file import read_capture
+from gears.network_sniffer.events import Recorder, capture_id
+from gears.network_sniffer.reassembly import Limits
+from gears.network_sniffer.sniffer import Settings, Sniffer
+
+FEW = settings(max_examples=60, deadline=None)
+
+
+def hurt(data, packets):
+    """Drop, repeat, swap and cut packets as hypothesis likes."""
+    packets = list(packets)
+    for _ in range(data.draw(st.integers(1, 12), label="how often")):
+        at = data.draw(st.integers(0, len(packets) - 2), label="at")
+        what = data.draw(st.sampled_from(["drop", "repeat", "swap", "cut"]), label="what")
+        if what == "drop" and len(packets) > 3:
+            del packets[at]
+        elif what == "repeat":
+            packets.insert(at, packets[at])
+        elif what == "swap":
+            packets[at], packets[at + 1] = packets[at + 1], packets[at]
+        else:
+            packets[at] = packets[at]._replace(data=packets[at].data[:-3])
+    return packets
+
+
+@FEW
+@given(st.data())
+def test_never_a_wrong_pairing(wire, data):
+    """Whatever is lost, doubled, swapped or cut, also while few transaction ids are reused: values have the
+    address that they were read at. Where that is not certain, `pairing` says so."""
+    tape = wire.plant_tape(
+        30, seed=data.draw(st.integers(0, 99)), tids=data.draw(st.sampled_from([2, 5, 65_536]))
+    )
+    for found in wire.transactions(wire.sniff(hurt(data, tape.packets))):
+        if found["status"] == "ok" and "pairing" not in found:
+            target = found["target"]
+            assert found["read"]["values"] == wire.values_at(target["address"], target["quantity"])
+            assert found["request"]["ts"] <= found["response"]["ts"] + 12 * wire.STEP_NS
+
+
+@FEW
+@given(st.data())
+def test_intact_segments_are_found(wire, data):
+    """Of the ADUs in segments that are whole and come once and in order, none is missed."""
+    packets = wire.plant_tape(30).packets
+    dropped = data.draw(st.sets(st.integers(3, len(packets) - 1), max_size=20))
+    kept = [packet for n, packet in enumerate(packets) if n not in dropped]
+    found = wire.transactions(wire.sniff(kept))
+    parts = sum(("request" in one) + ("response" in one) for one in found)
+    assert parts == len(kept) - 3
+
+
+@FEW
+@given(st.data())
+def test_corruption(wire, data):
+    """Bytes changed anywhere, headers included, never make the sniffer raise, nor hold more than it may."""
+    packets = list(wire.plant_tape(20).packets)
+    for _ in range(data.draw(st.integers(1, 30))):
+        at = data.draw(st.integers(0, len(packets) - 1))
+        damaged = bytearray(packets[at].data)
+        damaged[data.draw(st.integers(12, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        packets[at] = packets[at]._replace(data=bytes(damaged))
+    messages = wire.sniff(packets, limits=Limits(stream_bytes=4096, total_bytes=8192, connections=16))
+    encode_sequence(messages)
+    assert wire.counters(messages)["pending"] == 0
+
+
+def test_connections_are_bounded(wire):
+    """A flood of connections costs a bounded table: those that were silent longest go."""
+    packets = []
+    for n in range(300):
+        tape = wire.Tape(client=(f"10.1.{n // 250}.{n % 250 + 1}", 1000 + n))
+        tape.send(0, wire.read_request(n, n, 1))
+        packets += [packet._replace(ts=packet.ts + n * wire.STEP_NS) for packet in tape.packets]
+    sniffer = Sniffer(Recorder("r/g", "a", bytes(32)), Settings(limits=Limits(connections=32)))
+    for packet in packets:
+        sniffer.feed([packet])
+        assert sniffer.counters()["connections"] <= 32
+    assert sniffer.counters()["evicted"] >= 300 - 32
+    sniffer.finish()
+    assert len(wire.transactions(sniffer.take())) == 300
+
+
+def test_idle_connections_go(wire):
+    """A connection that is silent too long is forgotten, and what waited on it is reported."""
+    tape = wire.Tape()
+    tape.send(0, wire.read_request(1, 1, 1))
+    tape.frame(1, flags=wire.ACK)
+    sniffer = Sniffer(Recorder("r/g", "a", bytes(32)), Settings(request_timeout_ns=10**18))
+    sniffer.feed(tape.packets)
+    sniffer.tick(wire.START_NS + 400_000_000_000)
+    assert sniffer.counters()["connections"] == 0
+    assert [data["reason"] for data in wire.transactions(sniffer.take())] == ["idle"]
+
+
+@FEW
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_same_bytes_whatever_the_batches(wire, sizes):
+    """The messages are the same bytes, ids and all, however packets go in and messages come out."""
+    packets = wire.plant_tape(40, tids=3).packets[:-1]
+    whole = encode_sequence(wire.sniff(packets))
+    sniffer = Sniffer(Recorder("rack/tap", "acme/tap", bytes(32)), Settings())
+    at, parts = 0, []
+    while at < len(packets):
+        size = sizes[at % len(sizes)]
+        sniffer.feed(packets[at : at + size])
+        parts.append(encode_sequence(sniffer.take()))
+        at += size
+    sniffer.finish()
+    parts.append(encode_sequence(sniffer.take()))
+    assert b"".join(parts) == whole
+
+
+@given(
+    st.binary(min_size=1, max_size=32), st.integers(0, 2**62), st.integers(0, 2**63), st.integers(0, 2**63)
+)
+def test_ids_are_uuid8(identity, ts, frame, index):
+    """An id is a UUID of version 8 that depends on the capture, the frame and the message of the frame."""
+    made = capture_id(identity, ts, frame, index)
+    assert (len(made), made[6] >> 4, made[8] >> 6) == (16, 8, 2)
+    assert made == capture_id(identity, ts, frame, index)
+    assert made != capture_id(identity, ts, frame, index + 1)
+    assert made != capture_id(identity, ts, frame + 1, index)
+    assert made != capture_id(identity + b"\x01" if len(identity) < 64 else b"", ts, frame, index)
+
+
+def test_ids_are_unique(wire):
+    """No two messages of a capture have the same id, and they sort by time to the millisecond."""
+    messages = wire.sniff(wire.plant_tape(500, tids=3).packets)
+    ids = [message.id for message in messages]
+    assert len(set(ids)) == len(ids)
+    times = [message.ts // 1_000_000 for message in messages]
+    assert [int.from_bytes(made[:6]) for made in ids] == [ms & (1 << 48) - 1 for ms in times]
+
+
+@pytest.mark.capture
+def test_whole_runs_repeat(wire):
+    """A whole run over real traffic has the same hash every time, whatever the size of the batches."""
+    path = wire.CAPTURES / "modbus" / "modbus_test_2.pcap"
+    if not path.exists():
+        pytest.skip(f"the capture is not there: {path}")
+    packets = list(read_capture(path))
+    hashes = set()
+    for size in (1, 97, 100_000):
+        sniffer = Sniffer(Recorder("rack/tap", "acme/tap", bytes(32)), Settings())
+        digest = hashlib.sha256()
+        for at in range(0, len(packets), size):
+            sniffer.feed(packets[at : at + size])
+            digest.update(encode_sequence(sniffer.take()))
+        sniffer.finish()
+        digest.update(encode_sequence(sniffer.take()))
+        hashes.add(digest.hexdigest())
+    assert len(hashes) == 1
