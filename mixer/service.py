@@ -10,7 +10,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from fluxrig.bus import DEAD, LEAF_PORT, UNS, Bus, Hub, add_source, ensure_hub_streams, stream_state
+from fluxrig.bus import (
+    DEAD,
+    LEAF_PORT,
+    UNS,
+    Bus,
+    Hub,
+    add_source,
+    ensure_hub_streams,
+    stream_state,
+    watch_sources,
+)
 from mixer.audit.store import AuditStore, Progress
 from mixer.audit.tabulate import Tabulated
 from mixer.audit.writer import Roll, Writer
@@ -95,7 +105,9 @@ class Mixer:
         async with asyncio.TaskGroup() as tasks:
             for writer in self._writers:
                 tasks.create_task(writer.run(), name=f"audit {writer.stream}")
+            watch = tasks.create_task(watch_sources(self._bus), name="sources")
             await stop.wait()
+            watch.cancel()
             _log.info("stopping: committing what is held")
             for writer in self._writers:
                 writer.stop()

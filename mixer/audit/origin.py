@@ -37,7 +37,7 @@ def _name(text: str | None) -> str | None:
 class Marks(dict[str, int]):
     """By leaf: the number of the last fluxMsg that has its row. A leaf's numbers have no gap.
 
-    This, not the hub's sequence, is what makes a row unique: a hub that lost its store sources every leaf anew.
+    This, not the hub's sequence, makes a row unique: a hub that lost its store sources every leaf anew.
     """
 
     def repeated(self, origin: Origin, count: int) -> int:

@@ -1,7 +1,7 @@
 """The folder of Parquet files, and how a commit becomes part of it.
 
     audit/manifest.jsonl                                      what is committed
-    audit/.staged/                                            what is not in its place yet
+    audit/.staged/messages/…                                  what is not in its place yet
     audit/messages/project=default/date=2026-11-21/*.parquet  what any reader finds
 
 A commit writes its files under `.staged`, syncs them, appends its line to the manifest, syncs that, and only
@@ -100,7 +100,8 @@ class AuditStore:
         """Write the files, then the line that makes them count."""
         places = run.batches.items()
         files = tuple(self._stage(TABLES[name], day, stream, run, batches) for (name, day), batches in places)
-        self._disk.sync_folder(self._staged)
+        for folder in {staged(self.folder, file.path).parent for file in files}:
+            self._disk.sync_folder(folder)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         commit = Commit(self._number + 1, stream, epoch, run.first, run.last, at, files, run.marks)
         line = commit.line(self._head)
@@ -115,9 +116,8 @@ class AuditStore:
             self._under_way = False
 
     def _clear_staged(self) -> None:
-        waiting = {staged_name(path) for path in self._unplaced}
-        for path in self._staged.iterdir():
-            if path.name not in waiting:
+        for path in self._staged.rglob("*.parquet"):
+            if path.relative_to(self._staged).as_posix() not in self._unplaced:
                 self._disk.remove(path)
 
     def _stage(
@@ -128,6 +128,7 @@ class AuditStore:
         path = f"{table.name}/project={PROJECT}/date={day}/{name}"
         data = encode(table, batches)
         self._disk.make_folder((self.folder / path).parent)
+        self._disk.make_folder(staged(self.folder, path).parent)
         self._disk.write(staged(self.folder, path), data)
         rows = sum(batch.num_rows for batch in batches)
         return FileEntry(path, table.name, rows, data.size, hashlib.sha256(data).hexdigest())
@@ -135,13 +136,13 @@ class AuditStore:
     def _place(self) -> None:
         """Move committed files to their places. What fails here is done with the next commit or start."""
         for path in sorted(self._unplaced):
-            try:
-                self._disk.make_folder((self.folder / path).parent)
-                self._disk.rename(staged(self.folder, path), self.folder / path)
-                self._disk.sync_folder((self.folder / path).parent)
-            except OSError:
-                return
-            self._unplaced.discard(path)
+            waiting, place = staged(self.folder, path), self.folder / path
+            with suppress(OSError):
+                self._disk.make_folder(place.parent)
+                if waiting.exists():  # not so when it was moved, and only the folder could not be synced
+                    self._disk.rename(waiting, place)
+                self._disk.sync_folder(place.parent)
+                self._unplaced.discard(path)
 
     def _take(self, commit: Commit, line: bytes) -> None:
         self._number, self._head = commit.number, digest(line)
@@ -151,10 +152,10 @@ class AuditStore:
     def _recover(self) -> None:
         """Finish the commit that was under way when the last writer ended, or undo it."""
         self._disk.make_folder(self._staged)
-        left = {path.name for path in self._staged.iterdir()}
+        left = {path.relative_to(self._staged).as_posix() for path in self._staged.rglob("*.parquet")}
         for commit, line in read(self._manifest):
             self._take(commit, line)
-            self._unplaced |= {file.path for file in commit.files if staged_name(file.path) in left}
+            self._unplaced |= {file.path for file in commit.files if file.path in left}
         self._disk.append(self._manifest, self._length, b"")
         self._clear_staged()
         self._disk.sync_folder(self.folder)
@@ -178,9 +179,5 @@ def encode(table: Table, batches: list[pa.RecordBatch]) -> pa.Buffer:
 
 
 def staged(folder: Path, path: str) -> Path:
-    """Give where the file at `path` waits until it is committed and placed."""
-    return folder / STAGED / staged_name(path)
-
-
-def staged_name(path: str) -> str:
-    return path.replace("/", "+")
+    """Give where the file at `path` waits until it is committed and placed: in folders of the same names."""
+    return folder / STAGED / path
