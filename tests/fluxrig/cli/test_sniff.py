@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 RECORDING = Path(__file__).parents[3] / "fluxrig" / "cli" / "demo" / "scada.pcap"
-COMMAND = (
-    "import typer; from fluxrig.cli.sniff import sniff; app = typer.Typer(); app.command()(sniff); app()"
-)
+CODE = "import typer; from fluxrig.cli.sniff import sniff; app = typer.Typer(); app.command()(sniff); app()"
+COMMAND = [sys.executable, "-c", CODE]
 
 
 def sniff(*arguments, stdout=subprocess.PIPE):
@@ -64,11 +63,8 @@ def test_wrong_use(arguments, reason):
 
 def test_reader_that_leaves():
     """A reader such as `head` may leave early, and nothing is complained about."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(RECORDING), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    command = [*COMMAND, str(RECORDING), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()
     error = process.stderr.read()
