@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -49,7 +50,12 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=as_json)
     plan = Plan(_folder(keep), for_, live=may_capture() and not replay)
-    outcome = play(plan, console)
+    try:
+        outcome = play(plan, console)
+    except KeyboardInterrupt:
+        if keep is None:
+            shutil.rmtree(plan.folder, ignore_errors=True)
+        raise
     if as_json:
         print_json(outcome.as_json())
     else:
