@@ -3,6 +3,7 @@
 Hub, Leaf                     a supervised nats-server: the Mixer's, the Rack's
 Bus                           one connection, from `Hub.connect` or `Leaf.connect`
 ensure_leaf_streams, ensure_hub_streams, add_source, stream_state
+watch_sources                 has the hub go on at once with a leaf that is back
 Publisher, Parcel             store in a leaf's stream: each once, in order
 Consumer, Stored              read the hub's stream: each once, in order
 """
@@ -13,6 +14,7 @@ from fluxrig.bus.hub import LEAF_PORT, Hub
 from fluxrig.bus.leaf import Leaf, LeafRemote
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
 from fluxrig.bus.server import NatsServer
+from fluxrig.bus.source_watch import watch_sources
 from fluxrig.bus.sources import add_source
 from fluxrig.bus.streams import DEAD, UNS, StreamState, ensure_hub_streams, ensure_leaf_streams, stream_state
 
@@ -35,4 +37,5 @@ __all__ = [
     "ensure_hub_streams",
     "ensure_leaf_streams",
     "stream_state",
+    "watch_sources",
 ]

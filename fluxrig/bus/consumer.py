@@ -62,6 +62,7 @@ class Consumer:
         self._delivery = 0
         self._epoch = -1
         self._trouble = ""
+        self._unwatch = bus.watch_loss(lambda: self._fail("the connection was lost"))
 
     async def fetch(self, max_messages: int, wait_s: float) -> list[Stored]:
         """Give up to `max_messages`, as soon as there are any, also after an outage; none after `wait_s`."""
@@ -94,6 +95,10 @@ class Consumer:
 
     async def close(self) -> None:
         """Stop listening; the durable stays on the server. What was fetched is not affected."""
+        self._unwatch()
+        await self._leave()
+
+    async def _leave(self) -> None:
         replies, self._replies = self._replies, None
         self._epoch = -1
         if replies is not None and not self._bus.nats.is_closed:
@@ -116,8 +121,11 @@ class Consumer:
         self._arrived.clear()
         if self._pull.left <= 0 or loop.time() >= self._pull.ends:
             await self._ask(max_messages, loop.time())
-        async with asyncio.timeout_at(self._pull.ends + 1.0):
-            await self._arrived.wait()
+        try:
+            async with asyncio.timeout_at(self._pull.ends + 1.0):
+                await self._arrived.wait()
+        except TimeoutError:
+            self._fail("the server did not end its answer")
         if self._trouble:
             trouble, self._trouble = self._trouble, ""
             raise BusUnavailable(trouble)
@@ -131,7 +139,7 @@ class Consumer:
     async def _reset(self) -> None:
         """Make the server's consumer anew, at the next sequence that has not arrived."""
         epoch = self._bus.epoch
-        await self.close()  # what is still on its way to the old inbox is of the old consumer
+        await self._leave()  # what is still on its way to the old inbox is of the old consumer
         self._pull, self._delivery, self._trouble = _Pull(0, 0.0), 0, ""
         self._unacked.clear()
         name = f"{self._stream}.{self._durable}"

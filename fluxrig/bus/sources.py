@@ -23,20 +23,31 @@ async def add_source(bus: Bus, stream: str, rack: str, prefix: str) -> None:
     again changes nothing. With another prefix the source goes on behind what was taken already.
     """
     subject = f"{SUBJECTS[stream]}.{rack if stream == DEAD else prefix.replace('/', '.')}"
-    wanted = _source(rack, stream, subject)
+    wanted = _source(rack, stream, subject, start_seq=1)
     async with _locks.setdefault(bus, asyncio.Lock()):
         info = await bus.api(f"STREAM.INFO.{stream}")
-        present = next((one for one in _sources(info) if _api(one) == _api(wanted)), None)
-        if present is not None and present.get("subject_transforms") == wanted["subject_transforms"]:
+        present = next((one for one in _sources(info) if source_api(one) == source_api(wanted)), None)
+        if present is not None and _subject(present) == subject:
             return
         if present is not None:
             info = await _take_out(bus, info, wanted, rack)
         config = info["config"]
         mark = config.setdefault("metadata", {}).pop(_key(rack), None)
         if mark is not None:
-            wanted["opt_start_seq"] = 1 + await _last_taken(bus, info, rack, json.loads(mark))
+            wanted = _source(rack, stream, subject, 1 + await _last_taken(bus, info, rack, json.loads(mark)))
         config["sources"] = [*_sources(info), wanted]
         await bus.api(f"STREAM.UPDATE.{stream}", config)
+
+
+async def restart_source(bus: Bus, stream: str, api: str) -> None:
+    """Take the source with that API prefix (`$JS.<rack>.API`) out and put it back, exactly as it was."""
+    async with _locks.setdefault(bus, asyncio.Lock()):
+        config = (await bus.api(f"STREAM.INFO.{stream}"))["config"]
+        sources = config.get("sources") or []
+        rest = [one for one in sources if source_api(one) != api]
+        if len(rest) < len(sources):
+            await bus.api(f"STREAM.UPDATE.{stream}", config | {"sources": rest})
+            await bus.api(f"STREAM.UPDATE.{stream}", config)
 
 
 async def _take_out(bus: Bus, info: dict[str, Any], wanted: dict[str, Any], rack: str) -> dict[str, Any]:
@@ -48,9 +59,12 @@ async def _take_out(bus: Bus, info: dict[str, Any], wanted: dict[str, Any], rack
     hub_seq = info["state"]["last_seq"]
     config = info["config"]
     now = await bus.api(f"STREAM.INFO.{config['name']}")
-    taken = max((one.get("seq", 0) for one in now.get("sources", []) if _api(one) == _api(wanted)), default=0)
+    taken = max(
+        (one.get("seq", 0) for one in now.get("sources", []) if source_api(one) == source_api(wanted)),
+        default=0,
+    )
     config.setdefault("metadata", {})[_key(rack)] = json.dumps({"taken": taken, "hub_seq": hub_seq})
-    config["sources"] = [one for one in _sources(info) if _api(one) != _api(wanted)]
+    config["sources"] = [one for one in _sources(info) if source_api(one) != source_api(wanted)]
     return await bus.api(f"STREAM.UPDATE.{config['name']}", config)
 
 
@@ -65,20 +79,33 @@ async def _last_taken(bus: Bus, info: dict[str, Any], rack: str, mark: dict[str,
     return taken
 
 
-def _source(rack: str, stream: str, subject: str) -> dict[str, Any]:
-    """The source as the server keeps it. Transforms onto themselves are how a source takes two filters."""
+def _source(rack: str, stream: str, subject: str, start_seq: int) -> dict[str, Any]:
+    """Give a source as the server keeps it. Transforms onto themselves let a source take several filters.
+
+    `start_seq` must always be said: without it, a source added to a stream that holds messages of others
+    leaves out what its own leaf holds already (nats-server 2.15). The server finds its place again after a
+    restart by looking for the last message that came through the same filters; the third one, which no
+    message matches, keeps it from finding one of an earlier time when the Rack had the same prefix.
+    """
+    filters = (subject, f"{subject}.>", f"fluxrig.from.{start_seq}")
     return {
         "name": stream,
+        "opt_start_seq": start_seq,
         "external": {"api": f"$JS.{rack}.API", "deliver": f"deliver.{rack}"},
-        "subject_transforms": [{"src": name, "dest": name} for name in (subject, f"{subject}.>")],
+        "subject_transforms": [{"src": name, "dest": name} for name in filters],
     }
+
+
+def _subject(source: dict[str, Any]) -> str:
+    return str((source.get("subject_transforms") or [{}])[0].get("src", ""))
 
 
 def _sources(info: dict[str, Any]) -> list[dict[str, Any]]:
     return info["config"].get("sources") or []
 
 
-def _api(source: dict[str, Any]) -> str:
+def source_api(source: dict[str, Any]) -> str:
+    """Give the API prefix of the leaf that a source takes from, which tells sources apart."""
     return str((source.get("external") or {}).get("api", ""))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from fluxrig.bus import Bus, Hub, Leaf, add_source, ensure_hub_streams, ensure_leaf_streams
+from fluxrig.bus import Bus, Hub, Leaf, add_source, ensure_hub_streams, ensure_leaf_streams, watch_sources
 
 RACK = "press"
 PREFIX = "acme/lyon"
@@ -36,7 +37,9 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
 async def hub_bus(hub: Hub) -> AsyncIterator[Bus]:
     async with await hub.connect("test") as bus:
         await ensure_hub_streams(bus)
+        watch = asyncio.create_task(watch_sources(bus))
         yield bus
+        watch.cancel()
 
 
 @pytest.fixture
