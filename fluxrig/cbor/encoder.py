@@ -21,13 +21,9 @@ Encoder: TypeAlias = Callable[[Any, int], bytes]
 
 TEXTS: Final = Texts()
 SHAPES: Final = Shapes()
-SMALL: Final = tuple(head(0, n) for n in range(256))
 
-_MINUS: Final = tuple(head(1, n) for n in range(256))
+_SMALL: Final = tuple(head(0, number) for number in range(256))
 _NAN: Final = b"\xf9\x7e\x00"
-_U16: Final = Struct(">BH").pack
-_U32: Final = Struct(">BI").pack
-_U64: Final = Struct(">BQ").pack
 _HALF: Final = Struct(">Be").pack
 _SINGLE: Final = Struct(">Bf").pack
 _UNHALF: Final = Struct(">xe").unpack
@@ -61,29 +57,17 @@ def _bool(value: bool, _room: int) -> bytes:
 
 
 def _int(value: int, _room: int) -> bytes:
+    if 0 <= value < 256:
+        return _SMALL[value]
     if value < 0:
-        return _negative(-1 - value)
-    if value < 256:
-        return SMALL[value]
-    if value < 1 << 16:
-        return _U16(0x19, value)
-    if value < 1 << 32:
-        return _U32(0x1A, value)
-    if value < 1 << 64:
-        return _U64(0x1B, value)
-    return _bignum(0xC2, value)
-
-
-def _negative(argument: int) -> bytes:
-    if argument < 256:
-        return _MINUS[argument]
-    return head(1, argument) if argument < 1 << 64 else _bignum(0xC3, argument)
+        return head(1, -1 - value) if value >= -1 << 64 else _bignum(3, -1 - value)
+    return head(0, value) if value < 1 << 64 else _bignum(2, value)
 
 
 def _bignum(tag: int, magnitude: int) -> bytes:
     """Encode what does not fit 64 bits (RFC 8949 §3.4.3)."""
     content = magnitude.to_bytes((magnitude.bit_length() + 7) // 8)
-    return bytes((tag,)) + head(2, len(content)) + content
+    return head(6, tag) + head(2, len(content)) + content
 
 
 def _float(value: float, _room: int) -> bytes:

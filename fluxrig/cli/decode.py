@@ -24,7 +24,7 @@ MAX_INPUT: Final = 64 << 20
 def decode(
     source: Annotated[
         str, typer.Argument(help="Hex digits, a file, or - for standard input.", metavar="HEX|FILE|-")
-    ],
+    ] = "-",
     as_json: JsonOption = False,
     any_item: Annotated[bool, typer.Option("--any", help="Take any CBOR items, not only messages.")] = False,
     from_hex: Annotated[
@@ -60,6 +60,8 @@ def _items(data: bytes) -> Iterator[Any]:
 
 def _read(source: str, from_hex: bool) -> tuple[str, bytes]:
     """Give the bytes that `source` names, and what to call them in an error."""
+    if source == "-" and sys.stdin.isatty():
+        raise typer.BadParameter("nothing is piped in; give hex digits or a file")
     if source == "-":
         name, data = "standard input", sys.stdin.buffer.read(MAX_INPUT + 1)
     elif Path(source).is_file():

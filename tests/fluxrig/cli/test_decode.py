@@ -59,6 +59,7 @@ def test_a_file_and_standard_input_hold_a_sequence(tmp_path: Path) -> None:
     data = encode(MESSAGE) * 3
     (tmp_path / "three.cbor").write_bytes(data)
     assert run(str(tmp_path / "three.cbor")).stdout == run("-", stdin=data).stdout == NOTATION * 3
+    assert run(stdin=data).stdout == NOTATION * 3
     assert run("-").stdout == ""
 
 
