@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fluxrig.bus.server import NatsServer
+from fluxrig.errors import ServerError
 
 LEAF_USER: Final = "rack"
 
@@ -37,6 +39,10 @@ class Leaf(NatsServer):
         sync: str = "always",
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
+        if rack == "hub" or not re.fullmatch(r"[A-Za-z0-9_-]+", rack):
+            raise ServerError(
+                f"a Rack can't be called {rack!r}: use letters, digits, '-' and '_', and not 'hub'"
+            )
         super().__init__(rack, store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
         self.remote = remote
 

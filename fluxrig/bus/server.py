@@ -40,8 +40,10 @@ class NatsServer:
 
     `token` opens the client port; it is made for this run and lives only in memory and in a 0600 file that
     goes away with the server. `sync` says when JetStream's files reach the disk: "always" (before a message
-    counts as stored) or an interval such as "1s" (a power cut may take that much; a crash or kill -9 of any
-    process takes nothing either way). `on_trouble` hears one line each time the server can't be kept up.
+    counts as stored) or an interval such as "1s". A crash or kill -9 of any process takes nothing either way.
+    With an interval a power cut may take that much, and the sequences it took are given out again: a reader
+    that had seen them, such as the hub of a leaf, misses the new ones. `on_trouble` hears one line each time
+    the server can't be kept up.
     """
 
     def __init__(
@@ -207,9 +209,9 @@ class NatsServer:
 
     async def _heal_full_disk(self) -> None:
         """Restart the child once there is room again: JetStream gives up a stream after a failed write."""
-        while not server_log.write_failed(server_log.tail(self._log_path, self._log_from)):  # noqa: ASYNC110
+        while not server_log.write_failed(said := server_log.tail(self._log_path, self._log_from)):  # noqa: ASYNC110
             await asyncio.sleep(_DISK_POLL_S)
-        self._report(f"the disk of {self.store_dir} is full, nothing is stored: free some space")
+        self._report(f"nothing is stored in {self.store_dir}: {server_log.explain(said)}")
         while _free_bytes(self.store_dir) < _ROOM_BYTES:  # noqa: ASYNC110 - a disk signals nothing
             await asyncio.sleep(_DISK_POLL_S)
         self.kill()

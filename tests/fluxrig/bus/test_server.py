@@ -189,6 +189,13 @@ async def test_what_nats_server_says_when_it_cannot_start_is_passed_on(tmp_path:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["hub", "", "a.b", "a b", "a*", "a>", "../a"])
+def test_a_name_that_can_be_no_domain_is_refused(tmp_path: Path, name: str) -> None:
+    """The Rack's name becomes a JetStream domain, which must not be the hub's nor hold a subject's signs."""
+    with pytest.raises(ServerError, match="a Rack can't be called"):
+        Leaf(name, tmp_path)
+
+
 async def test_one_that_cannot_come_back_is_tried_again(leaf: Leaf, tmp_path: Path) -> None:
     """While the restart fails the reason is told, the wait grows, and it heals when the cause is gone."""
     told: list[str] = []
@@ -204,11 +211,13 @@ async def test_one_that_cannot_come_back_is_tried_again(leaf: Leaf, tmp_path: Pa
 
 
 async def test_an_outage_can_be_held(leaf: Leaf) -> None:
-    """kill(down_for_s) keeps the server away that long: requests fail meanwhile and work afterwards."""
+    """kill(down_for_s) keeps the server away that long; nobody else gets its port meanwhile."""
     async with await leaf.connect("test") as bus:
         leaf.kill(down_for_s=0.6)
         await until(lambda: not bus.connected)
         assert leaf.pid is None
+        with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+            thief.bind(("127.0.0.1", int(leaf.url.rpartition(":")[2])))
         await until(lambda: bus.connected)
         assert leaf.pid is not None
 
@@ -259,7 +268,7 @@ async def test_a_full_disk_loses_nothing_and_heals(small_disk: Path) -> None:
         publisher = Publisher(bus, "UNS")
         parcels = [Parcel("fluxrig.uns.a", b"%d " % i + bytes(60_000), 1) for i in range(120)]
         task = asyncio.create_task(publisher.store(parcels))
-        await until(lambda: any("is full" in line for line in told))
+        await until(lambda: any("no space left on device" in line for line in told))
         assert not task.done()
         ballast.unlink()
         await asyncio.wait_for(task, 30)
