@@ -9,19 +9,33 @@ from typing import Any
 
 import yaml
 
+LOOPBACK = "lo"
+ETH_P_ALL = 3
+DISCARD_PORT = 9
+PROBE_S = 1.0
+
 RACK_FILE = Path(__file__).with_name("demo.yaml")
 RECORDING = Path(__file__).with_name("scada.pcap")
 
 
+def capture_socket(interface: str) -> socket.socket:
+    """Open a socket that sees each frame of the interface (packet(7)). Needs CAP_NET_RAW."""
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    tap.bind((interface, 0))
+    return tap
+
+
 def may_capture() -> bool:
-    """Whether a capture socket opens: Linux with root or CAP_NET_RAW (packet(7))."""
+    """Whether this process sees its own packets on loopback: Linux, and root or CAP_NET_RAW."""
     if not hasattr(socket, "AF_PACKET"):
         return False
     try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+        with capture_socket(LOOPBACK) as tap, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            tap.settimeout(PROBE_S)
+            sender.sendto(b"", ("127.0.0.1", DISCARD_PORT))
+            return bool(tap.recv(1))
     except OSError:
         return False
-    return True
 
 
 def write_rack_file(folder: Path, *, live: bool) -> Path:

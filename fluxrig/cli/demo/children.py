@@ -18,7 +18,8 @@ from fluxrig.errors import FluxrigError
 
 T = TypeVar("T")
 POLL_S = 0.05
-STOP_S = 5.0
+PATIENCE_S = 30.0
+LONGEST_LINE = 4096
 
 
 def python_module(module: str, *options: object) -> list[str]:
@@ -72,17 +73,18 @@ class Child:
 
     def first_line(self) -> Any:
         """Give the first JSON line that the process printed, or None."""
-        return self._line(0)
+        with self.out.open("rb") as out:
+            line = out.readline()
+        return json.loads(line) if line.endswith(b"\n") else None
 
     def last_line(self) -> Any:
         """Give the last whole JSON line that the process printed, or None."""
-        return self._line(-1)
+        with self.out.open("rb") as out:
+            out.seek(max(0, self.out.stat().st_size - LONGEST_LINE))
+            lines = out.read().rpartition(b"\n")[0].splitlines()
+        return json.loads(lines[-1]) if lines else None
 
-    def _line(self, index: int) -> Any:
-        lines = self.out.read_bytes().rpartition(b"\n")[0].splitlines()
-        return json.loads(lines[index]) if lines else None
-
-    def wait_for(self, what: str, look: Callable[[], T | None], timeout_s: float = 20.0) -> T:
+    def wait_for(self, what: str, look: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
         """Wait until `look` finds something, and give it. An error when the process ends or time is up."""
         deadline_s = time.monotonic() + timeout_s
         while (found := look()) is None:
@@ -92,7 +94,7 @@ class Child:
             time.sleep(POLL_S)
         return found
 
-    def stop(self, timeout_s: float = STOP_S) -> None:
+    def stop(self, timeout_s: float = PATIENCE_S) -> None:
         """Ask the process to end (SIGTERM) and wait for it; an error when it does not, or not with 0."""
         self._process.send_signal(signal.SIGTERM)
         try:
@@ -100,7 +102,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             raise FluxrigError(f"{self.name} did not stop within {timeout_s:g} s; see {self.log}") from None
-        if code not in (0, -signal.SIGTERM):
+        if code != 0:
             raise FluxrigError(f"{self.name} stopped with {code}; {self._last_words()}")
 
     def kill(self) -> None:

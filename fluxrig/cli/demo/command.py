@@ -25,7 +25,9 @@ def demo(
     ] = "12s",  # type: ignore[assignment]
     keep: Annotated[
         Path | None,
-        typer.Option(help="Folder for all files; new or empty.", show_default="a new temporary folder"),
+        typer.Option(
+            help="Folder for all files; new or empty.", file_okay=False, show_default="a new temporary folder"
+        ),
     ] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Replay the recorded capture, also where capturing is allowed.")

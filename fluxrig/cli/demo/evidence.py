@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fluxrig.cli.demo.ledger import Row
 
+# Without ORDER BY: how the rows stand in the files is what the ledger asks.
 ROWS: Final = """
 SELECT leaf_seq, stream_seq, id
 FROM messages

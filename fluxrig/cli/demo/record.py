@@ -19,13 +19,12 @@ from itertools import starmap
 from pathlib import Path
 from typing import BinaryIO
 
-from fluxrig.cli.demo.capture import RECORDING, may_capture
+from fluxrig.cli.demo.capture import LOOPBACK, RECORDING, capture_socket, may_capture
 from fluxrig.cli.demo.children import Child, python_module
 from fluxrig.cli.demo.scada import STATION
 
 PORT = 5020
 SNAP_LENGTH = 65535
-ETH_P_ALL = 3
 LINKTYPE_ETHERNET = 1
 NANOSECOND_MAGIC = 0xA1B23C4D
 ETHERNET_AND_IPV4 = struct.Struct(">12x H 12x 4s 4s")
@@ -49,13 +48,6 @@ def is_of_station(frame: bytes) -> bool:
     return ethertype == ETHERTYPE_IPV4 and socket.inet_aton(STATION) in (source, destination)
 
 
-def capture_socket(interface: str) -> socket.socket:
-    """Open a socket that sees each frame of the interface (packet(7)). Needs CAP_NET_RAW."""
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-    tap.bind((interface, 0))
-    return tap
-
-
 def frames(tap: socket.socket, seconds: float) -> Iterator[tuple[int, bytes]]:
     """Give what arrives at the socket, with the time in ns since the Unix epoch."""
     end_s = time.monotonic() + seconds
@@ -74,7 +66,7 @@ def record(path: Path, seconds: float, log_dir: Path) -> int:
         plant.wait_for("listening socket", plant.last_line)
         with (
             path.open("wb") as file,
-            capture_socket("lo") as tap,
+            capture_socket(LOOPBACK) as tap,
             Child("scada", python_module("fluxrig.cli.demo.scada", "--port", PORT), log_dir),
         ):
             write_header(file)

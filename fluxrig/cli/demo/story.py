@@ -15,7 +15,7 @@ from rich.console import Console
 
 from fluxrig.bus.port import ReservedPort
 from fluxrig.cli.demo.capture import write_rack_file
-from fluxrig.cli.demo.children import Child, console_script, python_module
+from fluxrig.cli.demo.children import PATIENCE_S, Child, console_script, python_module
 from fluxrig.cli.demo.closing import Outcome
 from fluxrig.cli.demo.evidence import counts, stored_rows
 from fluxrig.cli.demo.ledger import reckon
@@ -23,9 +23,6 @@ from fluxrig.cli.demo.view import UP, Progress, View
 from fluxrig.errors import FluxrigError
 
 TICK_S = 0.2
-START_S = 30.0
-SLOW_S = 30.0
-STOP_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +92,27 @@ class Story:
         else:
             self._view.say("replaying the recorded capture; live needs root, and no --replay")
         self._plant = self._child("plant", python_module("fluxrig.cli.demo.plant", "--port", 0))
-        url = self._plant.wait_for("listening socket", self._plant.first_line, START_S)["listening"]
+        url = self._plant.wait_for("listening socket", self._plant.first_line)["listening"]
         plant_port = url.rpartition(":")[2]
-        # Held for the whole run, so that nobody else is given the port while the hub is down.
-        port = ReservedPort()
-        self._stack.callback(port.release)
-        self._env |= {"FLUXRIG_DEMO_PLANT_PORT": plant_port, "FLUXRIG_DEMO_MIXER_PORT": str(port.port)}
+        self._snake_port = self._reserve_port()
+        self._env |= {"FLUXRIG_DEMO_PLANT_PORT": plant_port, "FLUXRIG_DEMO_MIXER_PORT": self._snake_port}
         self._mixer = self._start_mixer("mixer")
-        self._mixer.wait_for("ready hub", self._mixer.first_line, START_S)
+        self._mixer.wait_for("ready hub", self._mixer.first_line)
         self._child("scada", python_module("fluxrig.cli.demo.scada", "--port", plant_port))
         self._rack = self._start_rack()
-        self._rack.wait_for("registered Rack", self._snake_is_up, START_S)
+        self._rack.wait_for("registered Rack", self._snake_is_up)
         self._progress.hub = UP
         self._started_s = time.monotonic()
 
+    def _reserve_port(self) -> str:
+        """Hold a port for the whole run, so that nobody else is given it while the hub is down."""
+        port = ReservedPort()
+        self._stack.callback(port.release)
+        return str(port.port)
+
     def _start_mixer(self, name: str) -> Child:
-        listen = f"127.0.0.1:{self._env['FLUXRIG_DEMO_MIXER_PORT']}"
-        options = (
-            "--data",
-            self._plan.folder / "mixer",
-            "--listen",
-            listen,
-            "--commit-every",
-            "1s",
-            "--json",
-        )
-        return self._child(name, console_script("mixer", "up", *options))
+        where = ("--data", self._plan.folder / "mixer", "--listen", f"127.0.0.1:{self._snake_port}")
+        return self._child(name, console_script("mixer", "up", *where, "--commit-every", "1s", "--json"))
 
     def _start_rack(self) -> Child:
         file = write_rack_file(self._plan.folder, live=self._plan.live)
@@ -151,16 +143,16 @@ class Story:
 
     def _stop(self) -> None:
         self._view.say("stopping: the Rack drains, and leaves when the Mixer has it all in Parquet")
-        self._rack.stop(STOP_S)
+        self._rack.stop()
         self._refresh()
-        self._mixer.stop(STOP_S)
+        self._mixer.stop()
 
     def _watch_until(self, elapsed_s: float) -> None:
         self._watch(lambda: self._progress.elapsed_s >= elapsed_s)
 
     def _watch(self, has_happened: Callable[[], object]) -> None:
         """Show what happens until something has; an error when a process ends, or after much too long."""
-        deadline_s = time.monotonic() + self._plan.duration_s + SLOW_S
+        deadline_s = time.monotonic() + self._plan.duration_s + PATIENCE_S
         while not has_happened():
             if time.monotonic() > deadline_s:
                 raise FluxrigError(f"the demo does not get on; see {self._plan.folder / 'logs'}")

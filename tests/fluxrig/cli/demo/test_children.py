@@ -15,6 +15,7 @@ from fluxrig.errors import FluxrigError
 
 READY = "print('{}', flush=True); time.sleep(60)"
 SLEEP = [sys.executable, "-c", f"import time; {READY}"]
+POLITE = [sys.executable, "-c", f"import signal as s, time; s.signal(15, lambda *_: exit(0)); {READY}"]
 STUBBORN = [sys.executable, "-c", f"import signal, time; signal.signal(15, signal.SIG_IGN); {READY}"]
 NESTED = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
 
@@ -64,6 +65,14 @@ def test_waiting_for_a_process_that_failed_says_why(tmp_path: Path) -> None:
     assert "no licence for the press" in str(caught.value)
 
 
+def test_lines_are_read_whole(tmp_path: Path) -> None:
+    """The first and the last line are told apart, and a line that is half written is not read."""
+    script = "import time; print('[1]'); print('[2]'); print('[3', end='', flush=True); time.sleep(60)"
+    with Child("writer", [sys.executable, "-c", script], tmp_path) as child:
+        assert child.wait_for("line", child.last_line) == [2]
+        assert child.first_line() == [1]
+
+
 def test_waiting_has_an_end(tmp_path: Path) -> None:
     """What never comes is an error that says what was waited for."""
     with Child("sleeper", SLEEP, tmp_path) as child, pytest.raises(FluxrigError, match="no miracle within"):
@@ -71,11 +80,19 @@ def test_waiting_has_an_end(tmp_path: Path) -> None:
 
 
 def test_stop_asks_and_waits(tmp_path: Path) -> None:
-    """SIGTERM ends a child that listens to it."""
-    with Child("sleeper", SLEEP, tmp_path) as child:
+    """SIGTERM ends a child that listens to it and leaves with 0."""
+    with Child("polite", POLITE, tmp_path) as child:
         child.wait_for("line", child.last_line)
         child.stop()
         assert not is_running(child.pid)
+
+
+def test_stop_tells_of_a_child_that_left_with_an_error(tmp_path: Path) -> None:
+    """Any end but 0 is an error: what was asked to drain did not say that it has."""
+    with Child("sleeper", SLEEP, tmp_path) as child:
+        child.wait_for("line", child.last_line)
+        with pytest.raises(FluxrigError, match=r"sleeper stopped with -15"):
+            child.stop()
 
 
 def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.utils import PcapReader
 
 from fluxrig.cli.demo import record
-from fluxrig.cli.demo.capture import RECORDING, may_capture
+from fluxrig.cli.demo.capture import LOOPBACK, RECORDING, capture_socket, may_capture
 from fluxrig.cli.demo.scada import STATION
 
 
@@ -65,7 +65,7 @@ def test_the_recorder_captures_each_frame_once() -> None:
         receiver.bind((STATION, 0))
         sender.connect(receiver.getsockname())
         marker, end = b"recorded once", b"the end"
-        with record.capture_socket("lo") as tap:
+        with capture_socket(LOOPBACK) as tap:
             for datagram in (marker, end):
                 sender.send(datagram)
             arrived = (frame for _, frame in record.frames(tap, seconds=5))
