@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from fluxrig.bus.consumer import Stored
+from fluxrig.bus import Stored
+from fluxrig.bus.headers import COUNT, LEAF, RACK, SEQ
 
 _LONGEST_NAME: Final = 128
 _LONGEST_NUMBER: Final = 18
@@ -16,18 +17,25 @@ class Origin(NamedTuple):
     rack: str | None
     leaf: str | None
     leaf_seq: int | None
+    messages: int
+    """How many fluxMsgs the Rack put into it."""
 
 
 def origin(stored: Stored) -> Origin:
     """Read the headers of one stored message; one that is not as it should be counts as missing."""
     headers = stored.headers or {}
-    number = headers.get("Fluxrig-Seq", "")
-    is_number = number.isascii() and number.isdigit() and len(number) <= _LONGEST_NUMBER
     return Origin(
-        _name(headers.get("Fluxrig-Rack")),
-        _name(headers.get("Fluxrig-Leaf")),
-        int(number) if is_number else None,
+        _name(headers.get(RACK)),
+        _name(headers.get(LEAF)),
+        _number(headers.get(SEQ)),
+        _number(headers.get(COUNT)) or 1,
     )
+
+
+def _number(text: str | None) -> int | None:
+    if not text or len(text) > _LONGEST_NUMBER or not (text.isascii() and text.isdigit()):
+        return None
+    return int(text)
 
 
 def _name(text: str | None) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fluxrig.bus.consumer import Stored
+from fluxrig.bus import Stored
 from fluxrig.codec import decode_sequence_strict
 from fluxrig.message import TAGS, FluxMsg
 from mixer.audit.origin import Marks, Origin, origin
@@ -42,6 +42,7 @@ def rows_of(stream: str, stored: Stored, marks: Marks) -> Rows:
             rows.messages.append(_message_row(stream, rows, index, message, cbor))
             rows.samples.extend(_sample_rows(stored.seq, message))
     except Exception as error:  # noqa: BLE001 - a message may be anything; the ones behind it must go on
+        marks.repeated(rows.origin, rows.origin.messages)
         return set_aside(stream, rows, f"{type(error).__name__}: {error}")
     if repeated:
         rows.quarantine = [_quarantine_row(stream, rows, f"{repeated} of {len(pairs)} messages came before")]
@@ -54,7 +55,7 @@ def set_aside(stream: str, rows: Rows, reason: str) -> Rows:
 
 
 def _quarantine_row(stream: str, rows: Rows, reason: str) -> Row:
-    stored, (rack, leaf, leaf_seq) = rows.stored, rows.origin
+    stored, (rack, leaf, leaf_seq, _) = rows.stored, rows.origin
     return (stream, stored.seq, leaf, leaf_seq, stored.time_ns, rack, stored.subject, reason, stored.payload)
 
 
@@ -62,7 +63,7 @@ def _message_row(stream: str, rows: Rows, index: int, message: FluxMsg, cbor: by
     fields = message.fields
     rack, _, gear = message.src.partition("/")
     ref, trace, meta, data = fields.get("ref"), fields.get("trace"), fields.get("meta"), fields.get("data")
-    _, leaf, first = rows.origin
+    leaf, first = rows.origin.leaf, rows.origin.leaf_seq
     return (
         stream,
         rows.stored.seq,

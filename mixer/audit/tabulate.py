@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from fluxrig.bus.consumer import Stored
+from fluxrig.bus import Stored
 from mixer.audit.origin import Marks
 from mixer.audit.rows import Rows, rows_of, set_aside
 from mixer.audit.tables import MESSAGES, QUARANTINE, SAMPLES, Table
