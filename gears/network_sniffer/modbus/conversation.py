@@ -60,9 +60,10 @@ class ModbusConversation:
     def adu(self, side: int, adu: Adu) -> None:
         self.adus += 1
         if side == self._client:
-            self._pairing.ask(Request(adu, self))
+            server = self._connection.streams[1 - side]
+            self._pairing.ask(Request(adu, self, server.acked))
         else:
-            self._answer(adu)
+            self._answer(adu, self._connection.streams[side].position)
 
     def violation(self, side: int, code: str, data: bytes, ts: int) -> None:
         if self._client is not None:
@@ -103,18 +104,17 @@ class ModbusConversation:
         """Whether the server has requests that were not captured, or not yet."""
         return self._client is not None and self._connection.streams[self._client].unseen > 1
 
-    def _answer(self, response: Adu) -> None:
-        paired = self._pairing.answer(response)
-        if paired is not None and paired[0].answer_gap and self._unseen:
+    def _answer(self, response: Adu, position: int) -> None:
+        request = self._pairing.answer(response, position)
+        if request is not None and request.answer_gap and self._unseen:
             # Its own response may be lost, and this be one to a lost request with the same ids.
-            self._tell_unanswered(paired[0], "lost", "gap")
-            paired = None
-        if paired is None:
+            self._tell_unanswered(request, "lost", "gap")
+            request = None
+        if request is None:
             data = orphan(self._flow, response)
         else:
-            request, ambiguous = paired
             data = exchange(self._flow, request.adu, response)
-            if ambiguous:
+            if request.rivals:
                 data["pairing"] = "fifo"
             elif request.answer_gap or request.ask_gap or self._unseen:
                 data["pairing"] = "gap"

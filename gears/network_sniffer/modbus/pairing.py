@@ -20,13 +20,17 @@ class Asker(Protocol):
 class Request:
     """A request that waits for its response."""
 
-    __slots__ = ("adu", "answer_gap", "ask_gap", "asker", "done", "key")
+    __slots__ = ("adu", "answer_gap", "ask_gap", "asker", "done", "heard", "key", "rivals")
 
-    def __init__(self, adu: Adu, asker: Asker) -> None:
+    def __init__(self, adu: Adu, asker: Asker, heard: int) -> None:
         self.adu = adu
         self.asker = asker
+        self.heard = heard
+        """How far the client had the server's bytes when it asked, as a position of their stream."""
         self.key = pairing_key(adu)
         self.done = False
+        self.rivals = False
+        """Whether another request with the same ids waited at the same time."""
         self.answer_gap = False
         """Whether bytes of the server were lost since: the response may be among them."""
         self.ask_gap = False
@@ -89,28 +93,29 @@ class Pairing:
         self._waiting: dict[int, list[Request]] = {}
 
     def ask(self, request: Request) -> None:
-        self._waiting.setdefault(request.key, []).append(request)
+        waiting = self._waiting.setdefault(request.key, [])
+        waiting.append(request)
+        if len(waiting) > 1:
+            for one in waiting:
+                one.rivals = True
         self._outstanding.add(request)
 
-    def answer(self, response: Adu) -> tuple[Request, bool] | None:
-        """Take the request that a response answers, and whether others could have been meant; None: none.
+    def answer(self, response: Adu, position: int) -> Request | None:
+        """Take the request that a response answers; None when there is none.
 
-        Of several with the same ids it is the first that the response fits; those whose response may be among
-        lost bytes come last.
+        `position` is where the response ends in the server's stream: what a client had when it asked is no
+        answer, in whatever order the two were captured. Of several requests with the same ids it is the first
+        that the response fits; those whose response may be among lost bytes come last.
         """
-        waiting = self._waiting.get(pairing_key(response))
+        waiting = [one for one in self._waiting.get(pairing_key(response), ()) if one.heard < position]
         if not waiting:
             return None
-        ambiguous = len(waiting) > 1
-        if ambiguous:
-            waiting = sorted(waiting, key=lambda request: request.answer_gap)
-        request = (
-            next((one for one in waiting if _fits(one.adu, response)), waiting[0])
-            if ambiguous
-            else waiting[0]
-        )
+        request = waiting[0]
+        if len(waiting) > 1:
+            waiting.sort(key=lambda one: one.answer_gap)
+            request = next((one for one in waiting if _fits(one.adu, response)), waiting[0])
         self.remove(request)
-        return request, ambiguous
+        return request
 
     def remove(self, request: Request) -> None:
         waiting = self._waiting[request.key]

@@ -145,13 +145,19 @@ def read(data):
     return list(read_packets(io.BytesIO(data), "test"))
 
 
-def plant_tape(exchanges=40, seed=1, tids=65_536):
-    """Give a connection on which registers are read, each address with its own values."""
+def plant_tape(exchanges=40, seed=1, tids=65_536, silent=0.0):
+    """Give a connection on which registers are read, each address with its own values.
+
+    Transaction ids repeat after `tids`; a request is left unanswered with the probability `silent`.
+    """
     draw = random.Random(seed)
     tape = Tape()
     tape.connect()
     for n in range(exchanges):
-        tape.exchange(n % tids, draw.randrange(5000), draw.randrange(1, 20))
+        tid, address, quantity = n % tids, draw.randrange(5000), draw.randrange(1, 4)
+        tape.send(0, read_request(tid, address, quantity))
+        if draw.random() >= silent:
+            tape.send(1, read_response(tid, address, quantity))
     return tape
 
 

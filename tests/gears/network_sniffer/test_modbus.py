@@ -199,7 +199,31 @@ def test_first_in_first_out(wire):
         tape.send(1, wire.read_response(1, address, quantity))
     found = wire.transactions(wire.sniff(tape.packets))
     assert [data["target"]["address"] for data in found] == [300, 100, 200]
-    assert [data.get("pairing") for data in found] == ["fifo", "fifo", None]
+    assert [data.get("pairing") for data in found] == ["fifo"] * 3
+
+
+def test_pairing_across_a_lost_request(wire):
+    """A response that may answer a lost request with the same ids is not passed off as certain."""
+    tape = wire.Tape()
+    tape.connect()
+    tape.send(0, wire.read_request(1, 100, 2))
+    tape.lose(0, wire.read_request(1, 200, 2))
+    tape.send(1, wire.read_response(1, 200, 2))
+    (found,) = wire.transactions(wire.sniff(tape.packets))
+    assert found["pairing"] == "gap"
+
+
+def test_no_pairing_across_two_losses(wire):
+    """When a response and the next request are lost, what comes next is not paired with the first request."""
+    tape = wire.Tape()
+    tape.connect()
+    tape.send(0, wire.read_request(1, 100, 2))
+    tape.lose(1, wire.read_response(1, 100, 2))
+    tape.lose(0, wire.read_request(1, 200, 2))
+    tape.send(1, wire.read_response(1, 200, 2))
+    tape.frame(0, flags=wire.ACK)
+    found = wire.transactions(wire.sniff(tape.packets))
+    assert [data["status"] for data in found] == ["lost", "orphan_response"]
 
 
 def test_response_before_request(wire):
