@@ -13,6 +13,7 @@ from fluxrig.bus.headers import RACK, parse_block
 from fluxrig.bus.streams import DEAD, SUBJECTS
 
 _SOURCE_HEADER: Final = "Nats-Stream-Source"
+_RESTARTING: Final = "fluxrig.restarting"
 _locks: WeakKeyDictionary[Bus, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -25,7 +26,7 @@ async def add_source(bus: Bus, stream: str, rack: str, prefix: str) -> None:
     subject = f"{SUBJECTS[stream]}.{rack if stream == DEAD else prefix.replace('/', '.')}"
     wanted = _source(rack, stream, subject, start_seq=1)
     async with _locks.setdefault(bus, asyncio.Lock()):
-        info = await bus.api(f"STREAM.INFO.{stream}")
+        info = await _put_back(bus, await bus.api(f"STREAM.INFO.{stream}"))
         present = next((one for one in _sources(info) if source_api(one) == source_api(wanted)), None)
         if present is not None and _subject(present) == subject:
             return
@@ -42,12 +43,26 @@ async def add_source(bus: Bus, stream: str, rack: str, prefix: str) -> None:
 async def restart_source(bus: Bus, stream: str, api: str) -> None:
     """Take the source with that API prefix (`$JS.<rack>.API`) out and put it back, exactly as it was."""
     async with _locks.setdefault(bus, asyncio.Lock()):
-        config = (await bus.api(f"STREAM.INFO.{stream}"))["config"]
-        sources = config.get("sources") or []
-        rest = [one for one in sources if source_api(one) != api]
-        if len(rest) < len(sources):
-            await bus.api(f"STREAM.UPDATE.{stream}", config | {"sources": rest})
-            await bus.api(f"STREAM.UPDATE.{stream}", config)
+        info = await _put_back(bus, await bus.api(f"STREAM.INFO.{stream}"))
+        out = [one for one in _sources(info) if source_api(one) == api]
+        if out:
+            metadata = info["config"].get("metadata", {}) | {_RESTARTING: json.dumps(out)}
+            rest = [one for one in _sources(info) if source_api(one) != api]
+            await _put_back(
+                bus,
+                await bus.api(
+                    f"STREAM.UPDATE.{stream}", info["config"] | {"sources": rest, "metadata": metadata}
+                ),
+            )
+
+
+async def _put_back(bus: Bus, info: dict[str, Any]) -> dict[str, Any]:
+    """Put back what a restart took out, also one that was killed in between."""
+    out = (info["config"].get("metadata") or {}).pop(_RESTARTING, None)
+    if out is None:
+        return info
+    config = info["config"] | {"sources": [*_sources(info), *json.loads(out)]}
+    return await bus.api(f"STREAM.UPDATE.{config['name']}", config)
 
 
 async def _take_out(bus: Bus, info: dict[str, Any], wanted: dict[str, Any], rack: str) -> dict[str, Any]:
@@ -63,6 +78,10 @@ async def _take_out(bus: Bus, info: dict[str, Any], wanted: dict[str, Any], rack
         (one.get("seq", 0) for one in now.get("sources", []) if source_api(one) == source_api(wanted)),
         default=0,
     )
+    if not taken:  # a source that was not heard from since the hub started does not say
+        taken = await _newest(
+            bus, info, rack, next(one for one in _sources(info) if source_api(one) == source_api(wanted))
+        )
     config.setdefault("metadata", {})[_key(rack)] = json.dumps({"taken": taken, "hub_seq": hub_seq})
     config["sources"] = [one for one in _sources(info) if source_api(one) != source_api(wanted)]
     return await bus.api(f"STREAM.UPDATE.{config['name']}", config)
@@ -77,6 +96,17 @@ async def _last_taken(bus: Bus, info: dict[str, Any], rack: str, mark: dict[str,
         if headers.get(RACK) == rack:
             taken = max(taken, int(headers[_SOURCE_HEADER].split(" ")[1]))
     return taken
+
+
+async def _newest(bus: Bus, info: dict[str, Any], rack: str, source: dict[str, Any]) -> int:
+    """Give the last sequence that the hub holds through `source`, by looking back in its stream."""
+    state = info["state"]
+    for seq in range(state["last_seq"], state["first_seq"] - 1, -1):
+        answer = await bus.api(f"STREAM.MSG.GET.{info['config']['name']}", {"seq": seq})
+        headers = parse_block(base64.b64decode(answer["message"].get("hdrs", "")))
+        if headers.get(RACK) == rack:
+            return int(headers[_SOURCE_HEADER].split(" ")[1])
+    return int(source.get("opt_start_seq", 1)) - 1
 
 
 def _source(rack: str, stream: str, subject: str, start_seq: int) -> dict[str, Any]:

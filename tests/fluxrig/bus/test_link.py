@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fluxrig.bus import (
     ensure_leaf_streams,
     stream_state,
 )
+from fluxrig.bus.sources import restart_source
 
 from .ledger import assert_gap_free, read_all, take
 
@@ -197,6 +199,37 @@ async def test_a_prefix_that_returns_takes_nothing_twice(
     await publisher.store(parcels(20, 10))
     await hub_holds(hub_bus, 30)
     assert numbers(await read_all(hub_bus, "UNS")) == list(range(30))
+
+
+async def test_a_new_prefix_while_the_leaf_is_away(hub: Hub, hub_bus: Bus, linked: tuple[Leaf, Bus]) -> None:
+    """A restarted hub that has not heard of the leaf since knows how far it took."""
+    leaf, bus = linked
+    publisher = Publisher(bus, "UNS")
+    await publisher.store(parcels(0, 20))
+    await hub_holds(hub_bus, 20)
+    leaf.kill(down_for_s=1.0)
+    hub.kill()
+    await asyncio.sleep(0.3)
+    await add_source(hub_bus, "UNS", "press", "acme")
+    await publisher.store(parcels(20, 20))
+    await hub_holds(hub_bus, 40)
+    assert numbers(await read_all(hub_bus, "UNS")) == list(range(40))
+
+
+async def test_a_source_restarted_under_load_takes_all_once(hub_bus: Bus, linked: tuple[Leaf, Bus]) -> None:
+    """Restarting a source at any moment, or dying in the middle of it, neither loses nor doubles."""
+    publisher = Publisher(linked[1], "UNS")
+    await add_source(hub_bus, "UNS", "press", "acme")
+    task = asyncio.create_task(publisher.store(parcels(0, 3000)))
+    for _ in range(10):
+        await restart_source(hub_bus, "UNS", "$JS.press.API")
+    config = (await hub_bus.api("STREAM.INFO.UNS"))["config"]
+    metadata = config["metadata"] | {"fluxrig.restarting": json.dumps(config["sources"])}
+    await hub_bus.api("STREAM.UPDATE.UNS", config | {"sources": [], "metadata": metadata})
+    await add_source(hub_bus, "UNS", "press", "acme")
+    await task
+    await hub_holds(hub_bus, 3000)
+    assert numbers(await read_all(hub_bus, "UNS")) == list(range(3000))
 
 
 async def test_a_leaf_with_a_wrong_token_is_kept_out(hub: Hub, hub_bus: Bus, tmp_path: Path) -> None:
