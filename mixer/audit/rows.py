@@ -6,6 +6,7 @@ with its bytes and the reason, so that nothing is lost and nothing is there twic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,8 +40,10 @@ def rows_of(stream: str, stored: Stored, marks: Marks) -> Rows:
         pairs = decode_sequence_strict(stored.payload)
         repeated = marks.repeated(rows.origin, len(pairs))
         for index, (message, cbor) in enumerate(pairs[repeated:], repeated):
-            rows.messages.append(_message_row(stream, rows, index, message, cbor))
-            rows.samples.extend(_sample_rows(stored.seq, message))
+            row = _message_row(stream, rows, index, message, cbor)
+            rows.messages.append(row)
+            if message.schema == TAGS:
+                rows.samples.extend(_sample_rows(row, message))
     except Exception as error:  # noqa: BLE001 - a message may be anything; the ones behind it must go on
         marks.repeated(rows.origin, rows.origin.messages)
         return set_aside(stream, rows, f"{type(error).__name__}: {error}")
@@ -85,25 +88,15 @@ def _message_row(stream: str, rows: Rows, index: int, message: FluxMsg, cbor: by
     )
 
 
-def _sample_rows(seq: int, message: FluxMsg) -> list[Row]:
-    if message.schema != TAGS:
-        return []
-    ts, uns, id_text, meta = _time(message.ts), message.uns, uuid_text(message.id), message.meta
-    rack = message.src.partition("/")[0]
-    return [
-        (
-            ts,
-            uns,
-            tag,
-            *sample(value),
-            meta.get(f"quality.{tag}") or ("bad" if value is None else "good"),
-            meta.get(f"unit.{tag}"),
-            rack,
-            id_text,
-            seq,
-        )
-        for tag, value in message.data.items()
-    ]
+def _sample_rows(row: Row, message: FluxMsg) -> Iterator[Row]:
+    """Make a row for each tag, from the message and its own row."""
+    seq, id_text, ts, rack, uns = row[1], row[4], row[5], row[7], row[9]
+    meta = message.meta
+    for tag, value in message.data.items():
+        quality, unit = "bad" if value is None else "good", None
+        if meta:
+            quality, unit = meta.get(f"quality.{tag}") or quality, meta.get(f"unit.{tag}")
+        yield (ts, uns, tag, *sample(value), quality, unit, rack, id_text, seq)
 
 
 def uuid_text(value: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, groupby
@@ -16,6 +16,7 @@ from mixer.audit.rows import Rows, rows_of, set_aside
 from mixer.audit.tables import MESSAGES, QUARANTINE, SAMPLES, Table
 
 _DAY_NS: Final = 86_400 * 10**9
+_CHUNK_BYTES: Final = 2 << 20
 
 Batches = dict[tuple[str, str], list[pa.RecordBatch]]
 
@@ -62,12 +63,29 @@ def tabulate(stream: str, stored: Sequence[Stored], marks: Marks) -> Tabulated:
     """Turn a run of stored messages, at least one, into batches; `marks` moves on with them."""
     result = Tabulated(stored[0].seq, stored[-1].seq)
     for day, run in groupby(stored, lambda item: item.time_ns // _DAY_NS):
-        rows = [rows_of(stream, item, marks) for item in run]
-        for table, batch in _batches(stream, rows):
-            result.batches.setdefault((table.name, _date(day)), []).append(batch)
-        result.racks |= {rack: item.stored.time_ns for item in rows if (rack := item.origin.rack)}
-        result.marks |= {leaf: marks[leaf] for item in rows if (leaf := item.origin.leaf) and leaf in marks}
+        for chunk in _chunks(run):
+            rows = [rows_of(stream, item, marks) for item in chunk]
+            for table, batch in _batches(stream, rows):
+                result.batches.setdefault((table.name, _date(day)), []).append(batch)
+            result.racks |= {rack: item.stored.time_ns for item in rows if (rack := item.origin.rack)}
+            result.marks |= {
+                leaf: marks[leaf] for item in rows if (leaf := item.origin.leaf) and leaf in marks
+            }
     return result
+
+
+def _chunks(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
+    """Cut a run where its payloads reach a size: as Python objects rows take many times that."""
+    chunk: list[Stored] = []
+    size = 0
+    for item in stored:
+        chunk.append(item)
+        size += len(item.payload)
+        if size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _batches(stream: str, rows: list[Rows]) -> Iterator[tuple[Table, pa.RecordBatch]]:
