@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FLUXRIG = (sys.executable, "-m", "fluxrig")
-MIXER = (sys.executable, "-m", "fluxrig.cli.mixer")
+MIXER = (sys.executable, "-c", "from fluxrig.cli.mixer import main; main()")
 
 
 class Running:
