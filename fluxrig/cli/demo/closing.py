@@ -17,6 +17,8 @@ from rich.table import Table
 from fluxrig.cli.demo.evidence import QUESTIONS, Answer, ask
 from fluxrig.cli.demo.ledger import Ledger
 
+NEWEST = "SELECT ts, tag, value, unit FROM samples ORDER BY ts DESC LIMIT 5"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -92,7 +94,7 @@ def _show_way_on(console: Console, folder: Path) -> None:
         console.print(f"  {folder / name}  {what}", highlight=False, soft_wrap=True)
     console.print("\n[bold]What to try next[/bold]")
     for command in (
-        (_script("mixer"), "audit", "query", "--data", folder / "mixer", "SUMMARIZE samples"),
+        (_script("mixer"), "audit", "query", "--data", folder / "mixer", NEWEST),
         (_script("fluxrig"), "graph", folder / "demo.yaml"),
         (_script("fluxrig"), "gears"),
         ("rm", "-r", folder),
