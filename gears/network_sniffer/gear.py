@@ -109,8 +109,8 @@ class NetworkSniffer(Gear[Config]):
                 readable.clear()
                 packets = live.read(SLICE)
                 sniffer.feed(packets)
+                sniffer.kernel_drops = live.count_drops()
                 if len(packets) < SLICE:
-                    sniffer.kernel_drops = live.count_drops()
                     sniffer.tick(self.context.clock.now_ns())
                 await self._pass_on(sniffer, emit)
         finally:
