@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass, field
 
 FIRST_S = 0.1
-LONGEST_S = 30.0
-SETTLED_S = 60.0
+LONGEST_S = 5.0
+SETTLED_S = 10.0
 """A gear that lived this long starts again from the shortest wait."""
 
 

@@ -112,7 +112,7 @@ class GearEntry(BaseModel):
     """Which kind of gear: see `fluxrig gears`."""
     uns: UnsPath | SkipJsonSchema[None] = None
     """Where the asset stands below the Rack's UNS path; the gear's name if absent."""
-    timeout: Seconds = 30.0
+    process_timeout: Seconds = 30.0
     """How long the gear may take for one batch before the engine gives up on it."""
 
 

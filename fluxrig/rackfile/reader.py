@@ -108,7 +108,7 @@ class _Reader:
             self.faults.add(mark, fault)
         if entry is None or config is None:
             return None
-        return GearSpec(name, manifest.kind, uns, config, entry.timeout)
+        return GearSpec(name, manifest.kind, uns, config, entry.process_timeout)
 
     def _manifest(self, node: MapNode) -> Manifest | None:
         kind = node.values.get("kind")

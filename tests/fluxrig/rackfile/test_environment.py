@@ -70,7 +70,7 @@ def test_a_missing_variable_is_one_fault(fails, good) -> None:
     ]
 
 
-@pytest.mark.parametrize("key", ["every", "unit", "endpoint2", "low", "kind", "uns", "timeout"])
+@pytest.mark.parametrize("key", ["every", "unit", "endpoint2", "low", "kind", "uns", "process_timeout"])
 @pytest.mark.parametrize("secret", [SECRET, "hunter2 topsecret " * 30, "tcp://user:hunter2@topsecret"])
 def test_no_fault_shows_a_value(fails, good, key: str, secret: str) -> None:
     """A secret in a variable never stands in a fault, wherever it was put."""

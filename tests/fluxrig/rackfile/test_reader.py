@@ -31,7 +31,7 @@ def test_a_rack_pickles(passes, good) -> None:
 
 def test_common_keys(passes, good) -> None:
     """Every kind of gear has uns and timeout beside its own keys."""
-    spec = passes(good.replace("{kind: pass}", "{kind: pass, uns: a/b, timeout: 2s}"))
+    spec = passes(good.replace("{kind: pass}", "{kind: pass, uns: a/b, process_timeout: 2s}"))
     assert (spec.gears["steady"].uns, spec.gears["steady"].timeout_s) == ("acme/lyon/a/b", 2)
 
 
@@ -79,8 +79,8 @@ FAULTS = {
     "unknown key in a gear": ("every:", "evry:", "7:5: unknown key 'evry'; did you mean 'every'?"),
     "common keys are suggested": (
         "every: 100ms",
-        "timeut: 1s",
-        "7:5: unknown key 'timeut'; did you mean 'timeout'?",
+        "process_timeut: 1s",
+        "7:5: unknown key 'process_timeut'; did you mean 'process_timeout'?",
     ),
     "unknown key deep down": (
         "type: float32",
