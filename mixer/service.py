@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from fluxrig.bus import (
     stream_state,
     watch_sources,
 )
+from fluxrig.errors import ServerError
 from mixer.audit.store import AuditStore, Progress
 from mixer.audit.tabulate import Tabulated
 from mixer.audit.writer import Roll, Writer
@@ -76,7 +78,8 @@ class Mixer:
                     if on_ready is not None:
                         on_ready({"listening": listen, "data": str(self._folder.path), "pid": os.getpid()})
                     await self._write(stop)
-                    self._registry.save()
+                    with suppress(ServerError):  # only the last-seen times are lost
+                        self._registry.save()
 
     def _hub(self) -> Hub:
         options = self._options

@@ -7,6 +7,9 @@ TIMESTAMP_NS in UTC, and `now()` is in UTC too, because DuckDB has no arithmetic
 from __future__ import annotations
 
 import json
+import select
+import signal
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -54,7 +57,7 @@ def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.R
         for retry in reversed(range(_TRIES)):
             with (
                 connect(folder, limits, Path(scratch) / str(retry)) as connection,
-                _deadline(connection, limits),
+                _guarded(connection, limits.time_s),
             ):
                 try:
                     _check(connection, sql)
@@ -68,14 +71,34 @@ def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.R
 
 
 @contextmanager
-def _deadline(connection: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[None]:
-    timer = threading.Timer(limits.time_s, connection.interrupt)
-    timer.daemon = True
-    timer.start()
+def _guarded(connection: duckdb.DuckDBPyConnection, time_s: float) -> Iterator[None]:
+    """Interrupt the query when its time is over or a signal comes.
+
+    DuckDB works in C, where Python's signal handlers wait; the wakeup descriptor does not.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ended = threading.Event()
+
+    def watch() -> None:
+        select.select([ours], [], [], time_s)
+        if not ended.is_set():
+            connection.interrupt()
+
+    watcher = threading.Thread(target=watch, name="query guard", daemon=True)
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False) if in_main else -1
+    watcher.start()
     try:
         yield
     finally:
-        timer.cancel()
+        if in_main:
+            signal.set_wakeup_fd(before)
+        ended.set()
+        theirs.send(b"\0")
+        watcher.join()
+        ours.close()
+        theirs.close()
 
 
 def connect(folder: Path, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConnection:

@@ -35,7 +35,7 @@ class Roll:
     """When rows become files: at the first of these."""
 
     rows: int = 500_000
-    bytes: int = 256 << 20
+    bytes: int = 128 << 20
     """Of Arrow memory; on disk it is a fraction of that."""
     age_s: float = 5.0
 

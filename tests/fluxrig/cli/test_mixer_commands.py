@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -130,3 +133,28 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: pyarrow is not installed; run: pip install 'fluxrig[mixer]'\n"
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_ctrl_c_ends_a_query(data: Path) -> None:
+    """A query that would take for ever ends at once on Ctrl-C, and leaves no temporary files."""
+    scratch = data / "tmp"
+    scratch.mkdir()
+    sql = "SELECT count(*) FROM range(10000000) a(i), range(10000000) b(j) WHERE i * j = 7"
+    script = "from fluxrig.cli.mixer import main; main()"
+    command = [sys.executable, "-c", script, "audit", "query", "--data", str(data), sql]
+    with subprocess.Popen(
+        command, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True
+    ) as query:
+        deadline = time.monotonic() + 30
+        while cpu_seconds(query.pid) < 2 and time.monotonic() < deadline:  # it is in the midst of the query
+            time.sleep(0.02)
+        query.send_signal(signal.SIGINT)
+        _, err = query.communicate(timeout=20)
+    assert (query.returncode, err) == (130, "")
+    assert not list(scratch.iterdir())
