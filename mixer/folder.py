@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from fluxrig.errors import FluxrigError
 from fluxrig.rackfile.snake import TOKEN_VARIABLE
 
 DATA_VARIABLE = "FLUXRIG_MIXER_DATA"
+
+_log = logging.getLogger("fluxrig.mixer")
 
 
 def default_path() -> Path:
@@ -69,6 +72,7 @@ class Folder:
             if kept := self.token.read_text("utf-8").strip():
                 return kept
         write_private(self.token, made := secrets.token_urlsafe(32))
+        _log.info("made %s; each Rack needs a copy of it", self.token)
         return made
 
     def running(self) -> dict[str, Any] | None:
