@@ -42,7 +42,8 @@ class Registration(BaseModel):
 
     rack: Annotated[str, AfterValidator(_rack_name)]
     uns: Annotated[str, AfterValidator(_uns_path)]
-    leaf: Annotated[str, Field(max_length=128)] = ""
+    leaves: Annotated[dict[str, Annotated[str, Field(max_length=128)]], Field(max_length=4)] = {}
+    """By stream: the id of the Rack's store."""
     version: Annotated[str, Field(max_length=64)] = ""
 
     @classmethod
@@ -62,7 +63,7 @@ class Rack:
 
     rack: str
     uns: str
-    leaf: str
+    leaves: dict[str, str]
     version: str
     first_seen_ns: int
     last_seen_ns: int
@@ -89,10 +90,10 @@ class Registry:
         if known is None and len(self.racks) >= MAX_RACKS:
             raise Refused(f"this Mixer has {MAX_RACKS} Racks, which is its limit")
         first_ns = known.first_seen_ns if known else now_ns
-        rack = Rack(request.rack, request.uns, request.leaf, request.version, first_ns, now_ns)
-        is_news = known is None or (known.uns, known.leaf, known.version) != (
+        rack = Rack(request.rack, request.uns, dict(request.leaves), request.version, first_ns, now_ns)
+        is_news = known is None or (known.uns, known.leaves, known.version) != (
             rack.uns,
-            rack.leaf,
+            rack.leaves,
             rack.version,
         )
         self.racks[rack.rack] = rack

@@ -28,6 +28,7 @@ from mixer.audit.tabulate import Tabulated
 from mixer.audit.writer import Roll, Writer
 from mixer.folder import Folder
 from mixer.registry import Rack, Refused, Registration, Registry
+from mixer.trim import keep_trimming
 
 REGISTER: Final = "fluxrig.mixer.register"
 STATUS: Final = "fluxrig.mixer.status"
@@ -108,15 +109,21 @@ class Mixer:
         async with asyncio.TaskGroup() as tasks:
             for writer in self._writers:
                 tasks.create_task(writer.run(), name=f"audit {writer.stream}")
-            watch = tasks.create_task(watch_sources(self._bus), name="sources")
+            background = [
+                tasks.create_task(watch_sources(self._bus), name="sources"),
+                tasks.create_task(
+                    keep_trimming(self._bus, self._registry, STREAMS, self._committed_seq), name="trim"
+                ),
+            ]
             await stop.wait()
-            watch.cancel()
+            for task in background:
+                task.cancel()
             _log.info("stopping: committing what is held")
             for writer in self._writers:
                 writer.stop()
 
     async def _register(self, _: str, payload: bytes) -> bytes:
-        """Answer `{ok: true, committed: N}`: N of its leaf's messages have rows. Or `{ok: false, error}`."""
+        """Answer `{ok: true, committed}`, by stream how many messages have rows; or `{ok: false, error}`."""
         try:
             request = Registration.parse(payload)
             is_new = request.rack not in self._registry.racks
@@ -135,8 +142,15 @@ class Mixer:
                 await add_source(bus, stream, rack.rack, rack.uns)
             self._sourced[rack.rack] = rack.uns
 
-    def _committed(self, rack: Rack) -> int:
-        return 1 + self._store.progress(UNS).marks.get(rack.leaf, -1)
+    def _committed_seq(self, stream: str) -> int:
+        return self._store.progress(stream).last
+
+    def _committed(self, rack: Rack) -> dict[str, int]:
+        return {
+            stream: 1 + self._store.progress(stream).marks.get(leaf, -1)
+            for stream, leaf in rack.leaves.items()
+            if stream in STREAMS
+        }
 
     def _seen(self, run: Tabulated) -> None:
         for name, ns in run.racks.items():

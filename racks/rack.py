@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from racks.engine import Engine
 from racks.node import Node
 from racks.report import Report, Reporter, write_report
 from racks.snake import Snake
+from racks.trim import keep_trimming
 
 log = logging.getLogger("fluxrig.rack")
 
@@ -69,10 +70,13 @@ class Rack:
             await readings.open()
             await letters.open()
             engine = await stack.enter_async_context(self._engine(readings, letters))
-            snake = self._snake(bus, readings.leaf)
+            snake = self._snake(bus, {UNS: readings.leaf, DEAD: letters.leaf})
             reporter = Reporter(self.spec.name, engine, readings, letters, snake)
             async with asyncio.TaskGroup() as background:
-                tasks = [background.create_task(snake.run())] if snake else []
+                tasks = []
+                if snake:
+                    tasks.append(background.create_task(snake.run()))
+                    tasks.append(background.create_task(keep_trimming(snake, [readings, letters])))
                 if self._report_file:
                     tasks.append(background.create_task(reporter.keep_writing(self._report_file)))
                 await self._run_graph(engine, stop)
@@ -100,18 +104,18 @@ class Rack:
     async def _flush(self, snake: Snake, readings: Publisher) -> None:
         if not snake.up:
             log.info("the Mixer is away; what it has not got waits on the leaf's disk")
-        elif not await snake.flushed(readings.next_number, self._limits.flush_s):
-            log.info("the Mixer has %d of %d messages", snake.committed, readings.next_number)
+        elif not await snake.flushed(UNS, readings.next_number, self._limits.flush_s):
+            log.info("the Mixer has %d of %d messages", snake.committed[UNS], readings.next_number)
 
     def _leaf(self) -> Leaf:
         snake = self.spec.snake
         remote = LeafRemote(snake.host, snake.port, snake.token) if snake else None
         return Leaf(self.spec.name, self._state_dir / "leaf", remote)
 
-    def _snake(self, bus: Bus, leaf: str) -> Snake | None:
+    def _snake(self, bus: Bus, leaves: Mapping[str, str]) -> Snake | None:
         if self.spec.snake is None:
             return None
-        return Snake(bus, rack=self.spec.name, uns=self.spec.uns, leaf=leaf, clock=self._clock)
+        return Snake(bus, rack=self.spec.name, uns=self.spec.uns, leaves=leaves, clock=self._clock)
 
     def _engine(self, readings: Publisher, letters: Publisher) -> Engine:
         async def dead_letters(gear: str, rejections: Sequence[FluxMsg]) -> None:

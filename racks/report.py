@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from fluxrig.bus import Publisher
+from fluxrig.bus import UNS, Publisher
 from fluxrig.rackfile.model import UPLINK
 from racks.engine import Engine
 from racks.node import Node, State
@@ -66,7 +66,7 @@ class Reporter:
             last_seq=self._readings.next_number - 1 if stored else None,
             dead_letters=self._letters.next_number - self._first_letter,
             snake=None if self._snake is None else "up" if self._snake.up else "down",
-            committed=None if self._snake is None else self._snake.committed,
+            committed=None if self._snake is None else self._snake.committed[UNS],
             unsettled=self._engine.unsettled,
             gears={name: _of_gear(node) for name, node in self._engine.nodes.items()},
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final, Protocol
 
@@ -26,16 +27,22 @@ class Requests(Protocol):
 
 
 class Snake:
-    """Keeps the Rack registered. `committed` counts the messages of this leaf that are in Parquet."""
+    """Keeps the Rack registered.
 
-    def __init__(self, bus: Requests, *, rack: str, uns: str, leaf: str, clock: Clock) -> None:
+    `leaves` are the ids of the leaf's stores by stream; `committed` says by stream how many messages of such a
+    store, over its whole life, the Mixer has in Parquet.
+    """
+
+    def __init__(
+        self, bus: Requests, *, rack: str, uns: str, leaves: Mapping[str, str], clock: Clock
+    ) -> None:
         self.up = False
-        self.committed = 0
+        self.committed = dict.fromkeys(leaves, 0)
         self.last_error = ""
         self._bus = bus
         self._clock = clock
         self._announcement = json.dumps(
-            {"rack": rack, "uns": uns, "leaf": leaf, "version": version("fluxrig")}
+            {"rack": rack, "uns": uns, "leaves": dict(leaves), "version": version("fluxrig")}
         ).encode()
         self._backoff = Backoff(first_s=0.25, longest_s=5.0)
         self._news = asyncio.Event()
@@ -47,16 +54,16 @@ class Snake:
                 answer = await self._bus.request(REGISTER, self._announcement, ANSWER_S)
                 self._take(json.loads(answer))
                 wait_s = HEARTBEAT_S
-            except (BusError, ValueError, TypeError) as error:
+            except (BusError, ValueError, TypeError, AttributeError, KeyError) as error:
                 self._down(f"the Mixer does not answer: {error}")
                 wait_s = self._backoff.next_s()
             await self._clock.sleep(wait_s)
 
-    async def flushed(self, messages: int, limit_s: float) -> bool:
-        """Wait until the first `messages` of this leaf are in Parquet; False when the limit came first."""
+    async def flushed(self, stream: str, messages: int, limit_s: float) -> bool:
+        """Wait until the first `messages` of a stream are in Parquet; False when the limit came first."""
         try:
             async with asyncio.timeout(limit_s):
-                while self.committed < messages:
+                while self.committed[stream] < messages:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -68,12 +75,12 @@ class Snake:
             reason = answer.get("error", "no reason given") if isinstance(answer, dict) else "no sense"
             self._down(f"the Mixer refuses this Rack: {reason}")
             return
-        committed = int(answer.get("committed", 0))
+        committed = {stream: int(answer["committed"].get(stream, 0)) for stream in self.committed}
         if not self.up:
             log.info("the Mixer has registered this Rack")
         self.up, self.last_error = True, ""
         self._backoff.reset()
-        self.committed = max(self.committed, committed)
+        self.committed = {stream: max(known, committed[stream]) for stream, known in self.committed.items()}
         self._news.set()
 
     def _down(self, reason: str) -> None:

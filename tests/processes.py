@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from fluxrig.errors import BusError
 
 FLUXRIG = (sys.executable, "-m", "fluxrig")
 MIXER = (sys.executable, "-c", "from fluxrig.cli.mixer import main; main()")
@@ -104,3 +107,16 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def until_async(look: Callable[[], Awaitable[Any]], wanted: Any, limit_s: float = 30.0) -> None:
+    """Wait until `look` gives `wanted`; the other side may be away meanwhile."""
+    found = None
+    try:
+        async with asyncio.timeout(limit_s):
+            while found != wanted:
+                with suppress(BusError):
+                    found = await look()
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"{wanted!r} did not come within {limit_s:g} s, but {found!r}") from None

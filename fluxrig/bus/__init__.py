@@ -15,7 +15,7 @@ from fluxrig.bus.leaf import Leaf, LeafRemote
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
 from fluxrig.bus.server import NatsServer
 from fluxrig.bus.source_watch import watch_sources
-from fluxrig.bus.sources import add_source
+from fluxrig.bus.sources import add_source, trim_source
 from fluxrig.bus.streams import DEAD, UNS, StreamState, ensure_hub_streams, ensure_leaf_streams, stream_state
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "ensure_hub_streams",
     "ensure_leaf_streams",
     "stream_state",
+    "trim_source",
     "watch_sources",
 ]

@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,8 @@ from fluxrig.errors import BusError, BusUnavailable
 MAX_PARCEL_BYTES: Final = 512 << 10
 _WINDOW_PARCELS: Final = 1000
 _WINDOW_BYTES: Final = 8 << 20
+_MARKS: Final = 4096
+_MARK_EVERY: Final = 500  # fluxMsgs
 _ACK_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.02, 2.0)
 _WRONG_LAST: Final = (10070, 10071)  # wrong last message id, wrong last sequence
@@ -85,6 +88,8 @@ class Publisher:
         self._window = _Window(0)
         self.next_number = 0
         """The number of the next fluxMsg: how many this leaf's stream has accepted since it was made."""
+        self._marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
+        """Places in the stream: (number of the fluxMsg behind it, sequence)."""
 
     @property
     def leaf(self) -> str:
@@ -113,6 +118,23 @@ class Publisher:
             except BaseException:
                 self._position = None
                 raise
+
+    async def release(self, number: int, keep_bytes: int = 0) -> None:
+        """Let the stream forget what comes before fluxMsg `number`, because it is safe elsewhere.
+
+        Nothing is forgotten while the stream holds less than `keep_bytes`. It may keep more than it needs to,
+        and always keeps its last message, which says where numbers go on.
+        """
+        if not self._marks or self._marks[0][0] > number:
+            return
+        if (await self._bus.api(f"STREAM.INFO.{self.stream}"))["state"]["bytes"] < keep_bytes:
+            return
+        seq = 0
+        while self._marks and self._marks[0][0] <= number:
+            _, seq = self._marks.popleft()
+        if self._position is not None and self._position.next_number <= number:
+            seq = self._position.last_seq
+        await self._bus.api(f"STREAM.PURGE.{self.stream}", {"seq": seq})
 
     async def close(self) -> None:
         """Give up the subscription for acknowledgements."""
@@ -169,6 +191,7 @@ class Publisher:
         }
         self.next_number = int(headers.get(SEQ, 0)) + int(headers.get(COUNT, 0))
         self._position = _Position(last_seq, self.next_number)
+        self._mark()
         run, _, number = headers.get(MESSAGE_ID, "").partition(".")
         index = int(number) - first_id if run == self._run else -1
         return index + 1 if 0 <= index < count else 0
@@ -203,7 +226,16 @@ class Publisher:
         position.last_seq += window.sent
         position.last_id = last_id
         position.next_number = self.next_number = number
+        self._mark()
         return window.sent
+
+    def _mark(self) -> None:
+        """Remember where the stream stands, now and then."""
+        position = self._position
+        if position is None or not position.next_number:
+            return
+        if not self._marks or position.next_number >= self._marks[-1][0] + _MARK_EVERY:
+            self._marks.append((position.next_number, position.last_seq))
 
     async def _publish(self, parcel: Parcel, place: dict[str, str]) -> None:
         if not self._bus.connected:

@@ -8,11 +8,12 @@ import json
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from fluxrig.bus.connection import Bus
+from fluxrig.bus.connection import ApiError, Bus
 from fluxrig.bus.headers import RACK, parse_block
 from fluxrig.bus.streams import DEAD, SUBJECTS
 
 _SOURCE_HEADER: Final = "Nats-Stream-Source"
+_NO_MESSAGE: Final = 10037
 _RESTARTING: Final = "fluxrig.restarting"
 _locks: WeakKeyDictionary[Bus, asyncio.Lock] = WeakKeyDictionary()
 
@@ -23,7 +24,7 @@ async def add_source(bus: Bus, stream: str, rack: str, prefix: str) -> None:
     `prefix` is a UNS path ("acme/lyon"); DEAD does not use it, its subjects begin with the Rack. The same
     again changes nothing. With another prefix the source goes on behind what was taken already.
     """
-    subject = f"{SUBJECTS[stream]}.{rack if stream == DEAD else prefix.replace('/', '.')}"
+    subject = _root(stream, rack, prefix)
     wanted = _source(rack, stream, subject, start_seq=1)
     async with _locks.setdefault(bus, asyncio.Lock()):
         info = await _put_back(bus, await bus.api(f"STREAM.INFO.{stream}"))
@@ -38,6 +39,19 @@ async def add_source(bus: Bus, stream: str, rack: str, prefix: str) -> None:
             wanted = _source(rack, stream, subject, 1 + await _last_taken(bus, info, rack, json.loads(mark)))
         config["sources"] = [*_sources(info), wanted]
         await bus.api(f"STREAM.UPDATE.{stream}", config)
+
+
+async def trim_source(bus: Bus, stream: str, rack: str, prefix: str, before_seq: int) -> None:
+    """Have the hub's `stream` forget what it holds of `rack` before `before_seq`, but never its last message.
+
+    By that one the server finds its place again after a restart.
+    """
+    root = _root(stream, rack, prefix)
+    subjects = (root, f"{root}.>")
+    last = max([await _last_seq(bus, stream, subject) for subject in subjects])
+    for subject in subjects:
+        if (seq := min(before_seq, last)) > 0:
+            await bus.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": seq})
 
 
 async def restart_source(bus: Bus, stream: str, api: str) -> None:
@@ -91,8 +105,7 @@ async def _last_taken(bus: Bus, info: dict[str, Any], rack: str, mark: dict[str,
     """Give the last sequence of the leaf's stream that the hub holds from `rack`."""
     taken = mark["taken"]
     for seq in range(mark["hub_seq"] + 1, info["state"]["last_seq"] + 1):
-        answer = await bus.api(f"STREAM.MSG.GET.{info['config']['name']}", {"seq": seq})
-        headers = parse_block(base64.b64decode(answer["message"].get("hdrs", "")))
+        headers = await _headers_at(bus, info["config"]["name"], seq)
         if headers.get(RACK) == rack:
             taken = max(taken, int(headers[_SOURCE_HEADER].split(" ")[1]))
     return taken
@@ -102,8 +115,7 @@ async def _newest(bus: Bus, info: dict[str, Any], rack: str, source: dict[str, A
     """Give the last sequence that the hub holds through `source`, by looking back in its stream."""
     state = info["state"]
     for seq in range(state["last_seq"], state["first_seq"] - 1, -1):
-        answer = await bus.api(f"STREAM.MSG.GET.{info['config']['name']}", {"seq": seq})
-        headers = parse_block(base64.b64decode(answer["message"].get("hdrs", "")))
+        headers = await _headers_at(bus, info["config"]["name"], seq)
         if headers.get(RACK) == rack:
             return int(headers[_SOURCE_HEADER].split(" ")[1])
     return int(source.get("opt_start_seq", 1)) - 1
@@ -124,6 +136,32 @@ def _source(rack: str, stream: str, subject: str, start_seq: int) -> dict[str, A
         "external": {"api": f"$JS.{rack}.API", "deliver": f"deliver.{rack}"},
         "subject_transforms": [{"src": name, "dest": name} for name in filters],
     }
+
+
+async def _headers_at(bus: Bus, stream: str, seq: int) -> dict[str, str]:
+    """Give the headers of a message; none where a trim has left a hole."""
+    message = await _message(bus, stream, {"seq": seq})
+    return parse_block(base64.b64decode(message.get("hdrs", ""))) if message else {}
+
+
+async def _last_seq(bus: Bus, stream: str, subject: str) -> int:
+    message = await _message(bus, stream, {"last_by_subj": subject})
+    return int(message["seq"]) if message else 0
+
+
+async def _message(bus: Bus, stream: str, which: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        answer = await bus.api(f"STREAM.MSG.GET.{stream}", which)
+    except ApiError as error:
+        if error.code != _NO_MESSAGE:
+            raise
+        return None
+    message: dict[str, Any] = answer["message"]
+    return message
+
+
+def _root(stream: str, rack: str, prefix: str) -> str:
+    return f"{SUBJECTS[stream]}.{rack if stream == DEAD else prefix.replace('/', '.')}"
 
 
 def _subject(source: dict[str, Any]) -> str:

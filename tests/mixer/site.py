@@ -94,7 +94,7 @@ class Rack:
         )
 
     async def register(self, **fields: Any) -> dict[str, Any]:
-        request = {"rack": RACK, "uns": PATH, "leaf": self.publisher.leaf, "version": "1", **fields}
+        request = {"rack": RACK, "uns": PATH, "leaves": {UNS: self.publisher.leaf}, "version": "1", **fields}
         answer: dict[str, Any] = json.loads(
             await self.bus.request("fluxrig.mixer.register", json.dumps(request).encode(), 1.0)
         )
@@ -108,7 +108,7 @@ class Rack:
 
     async def flushed(self, timeout_s: float = 30.0) -> None:
         """Wait until the Mixer says that it has rows for all that was stored."""
-        await until(lambda: self.answer.get("committed") == self.sent, timeout_s)
+        await until(lambda: self.answer.get("committed", {}).get(UNS) == self.sent, timeout_s)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ class Mixer:
     """Answers as the Mixer would, or not at all."""
 
     def __init__(self) -> None:
-        self.answer: dict[str, Any] | None = {"ok": True, "committed": 0}
+        self.answer: dict[str, Any] | None = {"ok": True, "committed": {"UNS": 0}}
         self.asked: list[dict[str, Any]] = []
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
@@ -31,7 +31,7 @@ class Mixer:
 @pytest.fixture
 async def parts() -> Any:
     mixer, clock = Mixer(), ManualClock()
-    snake = Snake(mixer, rack="press", uns="acme/lyon", leaf="abc", clock=clock)
+    snake = Snake(mixer, rack="press", uns="acme/lyon", leaves={"UNS": "abc"}, clock=clock)
     task = asyncio.create_task(snake.run())
     yield mixer, clock, snake
     task.cancel()
@@ -43,7 +43,7 @@ async def test_says_who_it_is(parts: Any) -> None:
     mixer, clock, snake = parts
     await clock.advance(0)
     assert snake.up
-    assert mixer.asked[0].keys() == {"rack", "uns", "leaf", "version"}
+    assert mixer.asked[0].keys() == {"rack", "uns", "leaves", "version"}
 
 
 async def test_tells_an_outage_once_and_its_end(parts: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -54,7 +54,7 @@ async def test_tells_an_outage_once_and_its_end(parts: Any, caplog: pytest.LogCa
     mixer.answer = None
     await clock.advance(60)
     assert not snake.up
-    mixer.answer = {"ok": True, "committed": 7}
+    mixer.answer = {"ok": True, "committed": {"UNS": 7}}
     await clock.advance(10)
     assert snake.up
     outage, end = [record.message for record in caplog.records][-2:]
@@ -75,18 +75,28 @@ async def test_a_refusal_says_why(parts: Any) -> None:
 async def test_flushing_waits_for_the_committed_count(parts: Any) -> None:
     """What was stored counts as flushed only once the Mixer says that it is in Parquet."""
     mixer, clock, snake = parts
-    mixer.answer = {"ok": True, "committed": 5}
+    mixer.answer = {"ok": True, "committed": {"UNS": 5}}
     await clock.advance(2)
-    flushed = asyncio.create_task(snake.flushed(10, 60))
+    flushed = asyncio.create_task(snake.flushed("UNS", 10, 60))
     await asyncio.sleep(0)
     assert not flushed.done()
-    mixer.answer = {"ok": True, "committed": 10}
+    mixer.answer = {"ok": True, "committed": {"UNS": 10}}
     await clock.advance(2)
     assert await flushed
-    assert not await snake.flushed(11, 0.01)
+    assert not await snake.flushed("UNS", 11, 0.01)
 
 
-@pytest.mark.parametrize("answer", [[], 3, "no", {"ok": "x" * 3, "committed": "many"}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        3,
+        "no",
+        {"ok": "x" * 3, "committed": "many"},
+        {"ok": True},
+        {"ok": True, "committed": {"UNS": "many"}},
+    ],
+)
 async def test_nonsense_is_an_outage(parts: Any, answer: Any) -> None:
     """An answer that makes no sense does not end the Rack."""
     mixer, clock, snake = parts
