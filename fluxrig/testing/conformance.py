@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from fluxrig.codec import decode, encode
-from fluxrig.errors import Disconnected, Fatal, NotReady
+from fluxrig.errors import Disconnected, EndOfStream, Fatal, NotReady
 from fluxrig.gear import ERROR_PORT, Batch, Context, Gear, Manifest, Outputs
 from fluxrig.message import FluxMsg
 from fluxrig.testing.workbench import Workbench, context
@@ -72,7 +72,7 @@ async def _check_source(make: GearMaker, manifest: Manifest) -> None:
     await workbench.first_or_end(task, LIMIT_S)
     task.cancel()
     (result,) = await asyncio.gather(task, return_exceptions=True)
-    assert not isinstance(result, Exception) or isinstance(result, NotReady | Disconnected), (
+    assert not isinstance(result, Exception) or isinstance(result, NotReady | Disconnected | EndOfStream), (
         f"run() raised {result!r}"
     )
     await _soon(gear.close(), "close() after run()")
