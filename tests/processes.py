@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ MIXER = (sys.executable, "-c", "from fluxrig.cli.mixer import main; main()")
 class Running:
     """One process with its log on disk."""
 
-    def __init__(self, command: Sequence[str], log: Path, **environ: str) -> None:
+    def __init__(self, command: Sequence[str], log: Path, cwd: Path | None = None, **environ: str) -> None:
         self.log = log
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
@@ -31,6 +32,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                cwd=cwd,
                 env={**os.environ, **environ},
                 start_new_session=True,
             )
@@ -69,9 +71,9 @@ class Running:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, **environ: str) -> Iterator[Running]:
+def running(command: Sequence[str], log: Path, cwd: Path | None = None, **environ: str) -> Iterator[Running]:
     """Run a process for the length of a `with`."""
-    process = Running(command, log, **environ)
+    process = Running(command, log, cwd, **environ)
     try:
         yield process
     finally:
@@ -98,6 +100,13 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     assert isinstance(value, dict)
     return value
+
+
+def free_port() -> int:
+    """Give a loopback port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def alive(pid: int) -> bool:

@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from mixer.audit.query import query
-from tests.processes import FLUXRIG, MIXER, Running, read_json, running, until
+from tests.processes import FLUXRIG, MIXER, Running, free_port, read_json, running, until
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "12"))
 SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
@@ -33,12 +32,6 @@ gears:
 wires:
   - counter -> uplink
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @dataclass
