@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gears.io_modbus.address import BIT_TABLES, MAX_READ, TABLES, Address
-from gears.io_modbus.decode import FORMATS
-from gears.io_modbus.plan import Block, plan
-from gears.io_modbus.tag import Tag
+from fluxrig.modbus.address import BIT_TABLES, TABLES, Address, Span
+from fluxrig.modbus.plan import LAWFUL, Block, Limits, plan
+from fluxrig.modbus.tag import Tag
+from fluxrig.modbus.value_type import FORMS
 
 
 @st.composite
 def tags(draw, near=400):
     """Tags with names of their own, close enough to share blocks, also overlapping and at the end."""
     found = []
-    base = draw(st.sampled_from([0, 65535 - near]))
+    base = draw(st.sampled_from([0, 65532 - near]))
     for n in range(draw(st.integers(1, 60))):
         table = draw(st.sampled_from(TABLES))
-        kind = "bool" if table in BIT_TABLES else draw(st.sampled_from(sorted(FORMATS)))
+        kind = "bool" if table in BIT_TABLES else draw(st.sampled_from(sorted(FORMS)))
         number = base + draw(st.integers(0, near - 1))
         found.append(Tag(f"t{n}", Address(table, number), kind))
     return found
@@ -41,8 +41,28 @@ def test_every_tag_is_read_once_and_whole(wanted, max_hole):
 def test_no_request_is_unlawful(wanted, max_hole):
     """No block is empty, larger than its function allows, or beyond address 65535."""
     for block in plan(wanted, max_hole):
-        assert 1 <= block.count <= MAX_READ[block.table]
+        assert 1 <= block.count <= LAWFUL.of(block.table)
         assert 0 <= block.start <= block.start + block.count <= 65536
+
+
+@given(tags(), st.integers(0, 300), st.integers(4, 125), st.integers(1, 2000))
+def test_limits_go_down(wanted, max_hole, registers, bits):
+    """Configured limits hold, each tag is still read once, and there is at most one request for each tag."""
+    limits = Limits(registers, bits)
+    blocks = plan(wanted, max_hole, limits)
+    assert all(block.count <= limits.of(block.table) for block in blocks)
+    assert sorted(tag.name for block in blocks for tag in block.tags) == sorted(tag.name for tag in wanted)
+    assert len(plan(wanted, max_hole)) <= len(blocks) <= len(wanted)
+
+
+@given(tags(), st.integers(0, 300), st.integers(0, 400), st.integers(1, 20))
+def test_forbidden_ranges_are_never_read(wanted, max_hole, start, size):
+    """No request touches an address of a forbidden range that no tag asks for by itself."""
+    closed = [Span(table, start, start + size) for table in TABLES]
+    clear = [tag for tag in wanted if not any(span.meets(tag.span) for span in closed)]
+    blocks = plan(clear, max_hole, forbidden=closed)
+    assert not any(span.meets(block.span) for block in blocks for span in closed)
+    assert sum(len(block.tags) for block in blocks) == len(clear)
 
 
 @given(tags(), st.integers(0, 300))
@@ -66,7 +86,7 @@ def test_blocks_that_could_be_one_are(wanted, max_hole):
     for one, two in pairwise(blocks):
         if one.table == two.table:
             too_far = two.start > one.start + one.count + max_hole
-            too_large = max(tag.end for tag in two.tags[:1]) - one.start > MAX_READ[one.table]
+            too_large = max(tag.end for tag in two.tags[:1]) - one.start > LAWFUL.of(one.table)
             assert too_far or too_large
 
 
