@@ -29,8 +29,8 @@ class Requests(Protocol):
 class Snake:
     """Keeps the Rack registered.
 
-    `leaves` are the ids of the leaf's stores by stream; `committed` says by stream how many messages of such a
-    store, over its whole life, the Mixer has in Parquet.
+    `leaves` are the ids of the leaf's stores by stream; `committed` says by stream how many messages of such
+    a store, over its whole life, the Mixer has in Parquet.
     """
 
     def __init__(
