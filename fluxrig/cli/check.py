@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    files: Annotated[
-        list[Path], typer.Argument(help="The Rack files.", metavar="FILE", show_default=False)
-    ],
+    files: Annotated[list[Path], typer.Argument(help="The Rack files.", metavar="FILE", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
     """Find everything that is wrong with Rack files, as `file:line:column: message`.
