@@ -19,6 +19,7 @@ check: .venv/dev.stamp
 
 bench: .venv/run.stamp
 	$(BIN)/fluxrig bench codec $(ARGS)
+	$(BIN)/fluxrig bench poll $(ARGS)
 
 docs: .venv/run.stamp
 	$(BIN)/fluxrig docs

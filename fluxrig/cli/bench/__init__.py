@@ -3,6 +3,7 @@
 import typer
 
 from fluxrig.cli.bench.codec import codec
+from fluxrig.cli.bench.poll import poll
 
 app = typer.Typer(name="bench", help="Measure fluxrig on this machine.", no_args_is_help=True)
 
@@ -13,3 +14,4 @@ def _bench() -> None:
 
 
 app.command()(codec)
+app.command()(poll)

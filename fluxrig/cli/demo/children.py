@@ -77,10 +77,10 @@ class Child:
             line = out.readline()
         return json.loads(line) if line.endswith(b"\n") else None
 
-    def last_line(self) -> Any:
-        """Give the last whole JSON line that the process printed, or None."""
+    def last_line(self, longest: int = LONGEST_LINE) -> Any:
+        """Give the last whole JSON line that the process printed, of at most `longest` bytes, or None."""
         with self.out.open("rb") as out:
-            out.seek(max(0, self.out.stat().st_size - LONGEST_LINE))
+            out.seek(max(0, self.out.stat().st_size - longest))
             lines = out.read().rpartition(b"\n")[0].splitlines()
         return json.loads(lines[-1]) if lines else None
 
