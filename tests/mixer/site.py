@@ -106,9 +106,14 @@ class Rack:
                 self.answer = await self.register()
             await asyncio.sleep(0.05)
 
+    @property
+    def committed(self) -> int:
+        """How many of its messages have rows, as the Mixer said last."""
+        return int(self.answer.get("committed", {}).get(UNS, 0))
+
     async def flushed(self, timeout_s: float = 30.0) -> None:
         """Wait until the Mixer says that it has rows for all that was stored."""
-        await until(lambda: self.answer.get("committed", {}).get(UNS) == self.sent, timeout_s)
+        await until(lambda: self.committed == self.sent, timeout_s)
 
 
 @asynccontextmanager

@@ -27,8 +27,8 @@ async def test_kill_9_at_random_moments_loses_and_doubles_nothing(tmp_path: Path
         for _ in range(3):
             with MixerProcess(data, port) as mixer:
                 await mixer.ready()
-                before = one.answer.get("committed", 0)
-                await until(lambda before=before: one.answer.get("committed", 0) > before)
+                before = one.committed
+                await until(lambda before=before: one.committed > before)
                 await asyncio.sleep(draw.uniform(0, 0.4))
                 mixer.kill()
         enough.set()

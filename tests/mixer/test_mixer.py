@@ -130,7 +130,7 @@ async def test_a_disk_that_refuses_is_told_and_waited_out(
         await until(lambda: any("No space left" in text for text in caplog.messages))
         found = await status(folder)
         assert "No space left on device" in stream_of(found)["trouble"]
-        assert one.answer["committed"] == {UNS: 10}
+        assert one.committed == 10
         mixer._store._disk = Disk()
         await one.flushed()
         assert stream_of(await status(folder))["trouble"] == ""

@@ -155,7 +155,7 @@ def test_the_rack_file_is_documented() -> None:
         "mixer",
         "token_file",
         "kind",
-        "timeout",
+        "process_timeout",
         "wire",
         "queue",
         "when_full",
