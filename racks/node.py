@@ -9,6 +9,8 @@
 | nothing, beyond its `timeout` | `process` | cancels it, rejects the batch, closes and opens the gear |
 | `EndOfStream` | `run` | takes it as the end of the source |
 | `Fatal` | anywhere | stops it; what still reaches it is rejected, with the reason |
+
+A gear with `isolate: process` fails in the same ways; the death of its worker is `Disconnected`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from fluxrig.message import FluxMsg
 from racks.backoff import SETTLED_S, Backoff
 from racks.receipt import Receipt
 from racks.wire import Delivery, Inbox, InFlight, Wire
+from racks.worker.isolated import Isolated
 
 CLOSE_S = 5.0
 OPEN_S = 30.0
@@ -115,11 +118,11 @@ class Node:
             self.state = State.FAILED
             self.context.log.error("stopped for good: %s", error)
             self.source_ended.set()
-            await self._close()
+            await self._dismiss()
             await self._reject_what_comes(error)
         finally:
             self.source_ended.set()
-            await self._close()
+            await self._dismiss()
             self._abandon()
 
     def end_source(self) -> None:
@@ -161,6 +164,8 @@ class Node:
             self._source_task = asyncio.create_task(self._run_source(), name=f"{self.name}.run")
             tasks.append(self._source_task)
         if self.manifest.inputs:
+            if isinstance(self.gear, Isolated):  # while no batch comes, nothing else notices a worker's death
+                tasks.append(asyncio.create_task(self.gear.died(), name=f"{self.name}.worker"))
             tasks.append(asyncio.create_task(self._take_input(), name=f"{self.name}.process"))
         if not tasks:
             return
@@ -213,6 +218,14 @@ class Node:
                 await self.gear.close()
         except Exception as error:  # noqa: BLE001 - a gear that can't close must not keep the Rack up
             self.context.log.warning("could not close: %s", _reason(error))
+
+    async def _dismiss(self) -> None:
+        """Close the gear for good, and end its worker if it has one."""
+        try:
+            await self._close()
+        finally:
+            if isinstance(self.gear, Isolated):
+                await self.gear.dismiss()
 
     def _abandon(self) -> None:
         """Settle what is left when the engine stops; a no-op after a drain."""

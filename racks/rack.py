@@ -26,6 +26,7 @@ from racks.node import Node
 from racks.report import Report, Reporter, write_report
 from racks.snake import Snake
 from racks.trim import keep_trimming
+from racks.worker.isolated import Isolated
 
 log = logging.getLogger("fluxrig.rack")
 
@@ -140,10 +141,10 @@ class Rack:
 
     def _add(self, engine: Engine, gear: GearSpec) -> Node:
         manifest = self._catalog[gear.kind]
-        make = manifest.load()
-        return engine.add(
-            make(gear.config, self._context(gear.name, gear.uns)), manifest, timeout_s=gear.timeout_s
-        )
+        context = self._context(gear.name, gear.uns)
+        isolated = gear.isolate == "process"
+        made = Isolated(manifest, gear.config, context) if isolated else manifest.load()(gear.config, context)
+        return engine.add(made, manifest, timeout_s=gear.timeout_s)
 
     def _context(self, gear: str, uns: str) -> Context:
         return Context(

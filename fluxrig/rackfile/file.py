@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic.json_schema import SkipJsonSchema
 
 from fluxrig.duration import Seconds
-from fluxrig.rackfile.model import UPLINK, WhenFull
+from fluxrig.rackfile.model import UPLINK, Isolation, WhenFull
 from fluxrig.uns import path_fault
 
 DEFAULT_PORT: Final = 7422
@@ -114,6 +114,9 @@ class GearEntry(BaseModel):
     """Where the asset stands below the Rack's UNS path; the gear's name if absent."""
     process_timeout: Seconds = 30.0
     """How long the gear may take for one batch before the engine gives up on it."""
+    isolate: Isolation = "none"
+    """Where the gear runs: in the Rack's own process, or with `process` in a worker process of its own, where
+    it can't hold up the other gears, nor take the Rack with it when it crashes."""
 
 
 def gear_name_fault(name: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from fluxrig.gear import GearConfig
 
 WhenFull: TypeAlias = Literal["block", "drop_oldest"]
+Isolation: TypeAlias = Literal["none", "process"]
 
 UPLINK = "uplink"
 """The built-in sink: a message is accepted once the leaf's stream has stored it."""
@@ -45,6 +46,8 @@ class GearSpec:
     config: GearConfig
     timeout_s: float
     """How long one `process` call may take before the engine gives up on it."""
+    isolate: Isolation = "none"
+    """Whether the gear runs in the Rack's own process, or in a worker process of its own."""
 
 
 @dataclass(frozen=True, slots=True)

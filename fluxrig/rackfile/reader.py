@@ -38,14 +38,15 @@ def parse(
 ) -> RackSpec:
     """Check the content of a Rack file without touching the disk; the Snake's token stays empty."""
     encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    return _Reader(catalog, environ or {}, Path(), Faults(file), secrets=False).read(encoded)
+    return _Reader(catalog, environ or {}, None, Faults(file), secrets=False).read(encoded)
 
 
 @dataclass(slots=True)
 class _Reader:
     catalog: Catalog
     environ: Mapping[str, str]
-    folder: Path
+    folder: Path | None
+    """What relative paths in the file begin at; None: the disk is not looked at."""
     faults: Faults
     secrets: bool = field(kw_only=True)
 
@@ -79,7 +80,7 @@ class _Reader:
         if rack.snake is not None:
             mark = root.keys["snake"]
             token = ""
-            if self.secrets:
+            if self.secrets and self.folder is not None:
                 token = snake.token(rack.snake, self.folder, self.environ, mark, self.faults)
             link = snake.link(rack.snake, token)
         whole = {name: gear for name, gear in gears.items() if gear is not None}
@@ -102,13 +103,15 @@ class _Reader:
         if manifest is None:
             return None
         own = {key: value for key, value in values.items() if key not in common}
-        config = validate(manifest.config, node, mark, self.faults, values=own, known=common)
+        config = validate(
+            manifest.config, node, mark, self.faults, values=own, known=common, folder=self.folder
+        )
         uns = f"{above}/{(entry and entry.uns) or name}"
         if entry is not None and not name_fault and (fault := path_fault(uns)):
             self.faults.add(mark, fault)
         if entry is None or config is None:
             return None
-        return GearSpec(name, manifest.kind, uns, config, entry.process_timeout)
+        return GearSpec(name, manifest.kind, uns, config, entry.process_timeout, entry.isolate)
 
     def _manifest(self, node: MapNode) -> Manifest | None:
         kind = node.values.get("kind")
