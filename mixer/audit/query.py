@@ -6,7 +6,9 @@ TIMESTAMP_NS in UTC, and `now()` is in UTC too, because DuckDB has no arithmetic
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import select
 import signal
 import socket
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxrig.errors import AuditError
-from mixer.audit.manifest import NAME, read
+from mixer.audit.manifest import NAME, live, read
 from mixer.audit.store import staged
 from mixer.audit.tables import TABLES, Table
 
@@ -53,7 +55,7 @@ def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.R
     Raises AuditError: wrong SQL, a limit passed, or a folder that isn't an audit store.
     """
     limits = limits or Limits()
-    with TemporaryDirectory(prefix="fluxrig-query-") as scratch, _translated(limits):
+    with TemporaryDirectory(prefix="fluxrig-query-") as scratch, _translated(limits), reading(folder):
         for retry in reversed(range(_TRIES)):
             with (
                 connect(folder, limits, Path(scratch) / str(retry)) as connection,
@@ -68,6 +70,21 @@ def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.R
                     continue  # the Mixer moved a file to its place between our look and DuckDB's
                 yield reader
                 return
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Keep the Mixer from removing files meanwhile; what it writes goes on."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -128,10 +145,9 @@ def connect(folder: Path, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConne
 
 def _views(folder: Path, scratch: Path) -> Iterator[str]:
     files: dict[str, list[Path]] = defaultdict(list)
-    for commit, _ in read(folder / NAME):
-        for file in commit.files:
-            place = folder / file.path
-            files[file.table].append(place if place.exists() else staged(folder, file.path))
+    for _, file in live(commit for commit, _ in read(folder / NAME)).values():
+        place = folder / file.path
+        files[file.table].append(place if place.exists() else staged(folder, file.path))
     for table in TABLES.values():
         paths = files[table.name] or [_empty(table, scratch)]
         yield _view(table, paths)

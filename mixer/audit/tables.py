@@ -7,7 +7,7 @@ a gap.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,12 +28,23 @@ class Table:
     repeating: tuple[str, ...]
     bulk: tuple[str, ...] = ()
     """Columns whose smallest and largest value help no query, so that no statistics are kept."""
+    order: tuple[str, ...] = ()
+    """Text columns by which the rows of a file are in order, then by `ts`; else they are as they came."""
+    sought: tuple[str, ...] = ()
+    """Columns of single values that are looked for, so that a bloom filter pays."""
+    encodings: tuple[tuple[str, str], ...] = ()
+    """Columns with an encoding of their own: ids that grow share their start with the one before."""
+    derived: bool = False
+    """Follows from the messages of the same commit, and is checked by making it again."""
 
-    def batch(self, rows: Iterable[tuple[Any, ...]]) -> pa.RecordBatch:
-        """Give rows, each in the order of the schema, as one Arrow batch."""
-        columns = list(zip(*rows, strict=True)) or [()] * len(self.schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
+    def batch(self, columns: Mapping[str, Any]) -> pa.RecordBatch:
+        """Give columns, as arrays or values, as one Arrow batch."""
+        arrays = [_array(columns[field.name], field.type) for field in self.schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
 MESSAGES: Final = Table(
@@ -57,10 +68,17 @@ MESSAGES: Final = Table(
             ("data", _TEXT),  # JSON; bytes as hex, NaN and infinities as the texts NaN, Infinity, -Infinity
             ("raw", _BYTES),
             ("cbor", _BYTES),  # the message itself, in deterministic CBOR: the evidence
+            ("sha256", pa.binary(32)),  # of `cbor`
         ]
     ),
     repeating=("stream", "leaf", "rack", "gear", "uns", "schema", "meta"),
-    bulk=("trace", "meta", "data", "raw", "cbor"),
+    bulk=("trace", "meta", "data", "raw", "cbor", "sha256"),
+    sought=("id",),
+    encodings=(
+        ("id", "DELTA_BYTE_ARRAY"),
+        ("stream_seq", "DELTA_BINARY_PACKED"),
+        ("leaf_seq", "DELTA_BINARY_PACKED"),
+    ),
 )
 
 SAMPLES: Final = Table(
@@ -70,8 +88,10 @@ SAMPLES: Final = Table(
             ("ts", _TIME),
             ("uns", _TEXT),
             ("tag", _TEXT),
-            ("value", pa.float64()),  # numbers, and booleans as 0 and 1
-            ("text", _TEXT),  # texts, integers beyond 2^53 in full, lists and maps as JSON
+            ("value", pa.float64()),  # every number, and booleans as 0 and 1
+            ("value_int", _INT),  # integers, exact
+            ("value_bool", pa.bool_()),
+            ("text", _TEXT),  # texts, integers beyond 64 bits, bytes as hex, lists and maps as JSON
             ("quality", _TEXT),  # "good", or what the source said
             ("unit", _TEXT),
             ("rack", _TEXT),
@@ -79,7 +99,66 @@ SAMPLES: Final = Table(
             ("stream_seq", _INT),
         ]
     ),
-    repeating=("uns", "tag", "text", "quality", "unit", "rack", "id"),
+    repeating=("uns", "tag", "text", "quality", "unit", "rack"),
+    order=("uns", "tag"),
+    encodings=(
+        ("id", "DELTA_BYTE_ARRAY"),
+        ("ts", "DELTA_BINARY_PACKED"),
+        ("stream_seq", "DELTA_BINARY_PACKED"),
+    ),
+    derived=True,
+)
+
+TRANSACTIONS: Final = Table(
+    "transactions",  # ot.transaction/1: one exchange with a device
+    pa.schema(
+        [
+            ("ts", _TIME),
+            ("uns", _TEXT),
+            ("client", _TEXT),
+            ("server", _TEXT),
+            ("unit", _INT),
+            ("function", _INT),  # the code
+            ("operation", _TEXT),  # its name
+            ("register", _TEXT),  # coil, discrete, holding or input
+            ("address", _INT),
+            ("quantity", _INT),
+            ("read", _TEXT),  # JSON
+            ("written", _TEXT),  # JSON
+            ("status", _TEXT),
+            ("exception", _TEXT),
+            ("latency_us", _INT),
+            ("tid", _INT),
+            ("reason", _TEXT),
+            ("rack", _TEXT),
+            ("id", _TEXT),
+            ("stream_seq", _INT),
+        ]
+    ),
+    repeating=("uns", "client", "server", "operation", "register", "status", "exception", "reason", "rack"),
+    bulk=("read", "written"),
+    derived=True,
+)
+
+ANOMALIES: Final = Table(
+    "anomalies",  # ot.anomaly/1: what a protocol does not allow, or what looks like trouble
+    pa.schema(
+        [
+            ("ts", _TIME),
+            ("uns", _TEXT),
+            ("code", _TEXT),
+            ("severity", _TEXT),
+            ("detail", _TEXT),
+            ("count", _INT),
+            ("evidence", _TEXT),  # JSON: all else that was seen
+            ("rack", _TEXT),
+            ("id", _TEXT),
+            ("stream_seq", _INT),
+        ]
+    ),
+    repeating=("uns", "code", "severity", "detail", "rack"),
+    bulk=("evidence",),
+    derived=True,
 )
 
 QUARANTINE: Final = Table(
@@ -101,4 +180,4 @@ QUARANTINE: Final = Table(
     bulk=("payload",),
 )
 
-TABLES: Final = {table.name: table for table in (MESSAGES, SAMPLES, QUARANTINE)}
+TABLES: Final = {table.name: table for table in (MESSAGES, SAMPLES, TRANSACTIONS, ANOMALIES, QUARANTINE)}

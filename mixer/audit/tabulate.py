@@ -1,4 +1,4 @@
-"""From a run of stored messages to Arrow batches by table and day."""
+"""From a run of stored messages to Arrow batches by table and day. Pure: any process may run it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, groupby
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
 from fluxrig.bus import Stored
+from mixer.audit.columns import Columns, derive
+from mixer.audit.derived import derived
+from mixer.audit.entries import leaves_of
 from mixer.audit.origin import Marks
-from mixer.audit.rows import Rows, rows_of, set_aside
-from mixer.audit.tables import MESSAGES, QUARANTINE, SAMPLES, Table
+from mixer.audit.parcel import Parcel, set_aside, unpack
+from mixer.audit.tables import MESSAGES, QUARANTINE, Table
 
 _DAY_NS: Final = 86_400 * 10**9
 _CHUNK_BYTES: Final = 2 << 20
@@ -32,31 +35,43 @@ class Tabulated:
 
     The day is the hub's, not the message's: a device may claim any time, and a folder per claim has no bound.
     """
+    leaves: dict[tuple[str, str], bytearray] = field(default_factory=dict)
+    """The leaf hashes of the rows of `batches`, one after another; none of derived tables."""
+    firsts: dict[str, int] = field(default_factory=dict)
+    """By leaf: the number of the first message among these."""
     marks: dict[str, int] = field(default_factory=dict)
     """By leaf: the number of the last message among these."""
     racks: dict[str, int] = field(default_factory=dict)
     """By Rack: when the hub last stored something of it, ns since the Unix epoch."""
+    size: int = 0
+    """How many rows there are in all tables together."""
+    nbytes: int = 0
 
     def rows(self, table: Table) -> int:
         batches = (some for (name, _), some in self.batches.items() if name == table.name)
         return sum(batch.num_rows for batch in chain.from_iterable(batches))
 
-    @property
-    def size(self) -> int:
-        """How many rows there are in all tables together."""
-        return sum(batch.num_rows for batch in chain.from_iterable(self.batches.values()))
-
-    @property
-    def nbytes(self) -> int:
-        return sum(batch.nbytes for batch in chain.from_iterable(self.batches.values()))
+    def add(self, table: Table, day: str, batch: pa.RecordBatch) -> None:
+        place = table.name, day
+        self.batches.setdefault(place, []).append(batch)
+        self.leaves.setdefault(place, bytearray()).extend(b"".join(leaves_of(table, _columns(batch))))
+        self.size += batch.num_rows
+        self.nbytes += batch.nbytes
 
     def extend(self, other: Tabulated) -> None:
         """Append the run that follows this one."""
         self.last = other.last
         for place, batches in other.batches.items():
             self.batches.setdefault(place, []).extend(batches)
+            self.leaves.setdefault(place, bytearray()).extend(other.leaves[place])
         self.marks |= other.marks
         self.racks |= other.racks
+        self.size += other.size
+        self.nbytes += other.nbytes
+
+    def follows(self, marks: Marks) -> bool:
+        """Tell whether this, made without looking back, has no message that came before."""
+        return all(first > marks.get(leaf, -1) for leaf, first in self.firsts.items())
 
 
 def tabulate(stream: str, stored: Sequence[Stored], marks: Marks) -> Tabulated:
@@ -64,18 +79,25 @@ def tabulate(stream: str, stored: Sequence[Stored], marks: Marks) -> Tabulated:
     result = Tabulated(stored[0].seq, stored[-1].seq)
     for day, run in groupby(stored, lambda item: item.time_ns // _DAY_NS):
         for chunk in _chunks(run):
-            rows = [rows_of(stream, item, marks) for item in chunk]
-            for table, batch in _batches(stream, rows):
-                result.batches.setdefault((table.name, _date(day)), []).append(batch)
-            result.racks |= {rack: item.stored.time_ns for item in rows if (rack := item.origin.rack)}
-            result.marks |= {
-                leaf: marks[leaf] for item in rows if (leaf := item.origin.leaf) and leaf in marks
-            }
+            parcels = [unpack(item, marks) for item in chunk]
+            for table, batch in _batches(stream, parcels):
+                result.add(table, _date(day), batch)
+            _note(result, parcels, marks)
     return result
 
 
+def _note(result: Tabulated, parcels: list[Parcel], marks: Marks) -> None:
+    for parcel in parcels:
+        rack, leaf, first, _ = parcel.origin
+        if rack:
+            result.racks[rack] = parcel.stored.time_ns
+        if leaf is not None and first is not None:
+            result.firsts[leaf] = min(first, result.firsts.get(leaf, first))
+            result.marks[leaf] = marks[leaf]
+
+
 def _chunks(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
-    """Cut a run where its payloads reach a size: as Python objects rows take many times that."""
+    """Cut a run where its payloads reach a size: as Python objects messages take many times that."""
     chunk: list[Stored] = []
     size = 0
     for item in stored:
@@ -88,25 +110,65 @@ def _chunks(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
         yield chunk
 
 
-def _batches(stream: str, rows: list[Rows]) -> Iterator[tuple[Table, pa.RecordBatch]]:
-    """Make the batches of some messages; where Arrow refuses a value, halve them until it stands alone."""
+def _batches(stream: str, parcels: list[Parcel]) -> Iterator[tuple[Table, pa.RecordBatch]]:
+    """Make the batches of some parcels; where a column refuses a value, halve them until it stands alone."""
     try:
-        made = [(table, table.batch(some)) for table, some in _by_table(rows) if some]
+        made = [*_made(stream, parcels)]
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        if len(rows) == 1:
-            rows = [set_aside(stream, rows[0], f"no row can hold it: {error}")]
-            yield QUARANTINE, QUARANTINE.batch(rows[0].quarantine)
+        if len(parcels) == 1:
+            aside = set_aside(parcels[0], f"no row can hold it: {error}")
+            yield QUARANTINE, QUARANTINE.batch(_quarantine(stream, [aside]))
         else:
-            yield from _batches(stream, rows[: len(rows) // 2])
-            yield from _batches(stream, rows[len(rows) // 2 :])
+            yield from _batches(stream, parcels[: len(parcels) // 2])
+            yield from _batches(stream, parcels[len(parcels) // 2 :])
     else:
-        yield from made
+        yield from ((table, batch) for table, batch in made if batch.num_rows)
 
 
-def _by_table(rows: list[Rows]) -> Iterator[tuple[Table, list[tuple[object, ...]]]]:
-    yield MESSAGES, [row for item in rows for row in item.messages]
-    yield SAMPLES, [row for item in rows for row in item.samples]
-    yield QUARANTINE, [row for item in rows for row in item.quarantine]
+def _made(stream: str, parcels: list[Parcel]) -> Iterator[tuple[Table, pa.RecordBatch]]:
+    fields = [one for parcel in parcels for one in parcel.fields]
+    cbor = [one for parcel in parcels for one in parcel.cbor]
+    messages = MESSAGES.batch({**_places(stream, parcels), **derive(fields, cbor)})
+    yield MESSAGES, messages
+    yield from derived(fields, _columns(messages))
+    if aside := [parcel for parcel in parcels if parcel.reason]:
+        yield QUARANTINE, QUARANTINE.batch(_quarantine(stream, aside))
+
+
+def _columns(batch: pa.RecordBatch) -> Columns:
+    return dict(zip(batch.schema.names, batch.columns, strict=True))
+
+
+def _places(stream: str, parcels: list[Parcel]) -> dict[str, list[Any]]:
+    places: dict[str, list[Any]] = {
+        "stream": [],
+        "stream_seq": [],
+        "received": [],
+        "leaf": [],
+        "leaf_seq": [],
+    }
+    for parcel in parcels:
+        count, first = len(parcel.cbor), parcel.first
+        places["stream"] += [stream] * count
+        places["stream_seq"] += [parcel.stored.seq] * count
+        places["received"] += [parcel.stored.time_ns] * count
+        places["leaf"] += [parcel.origin.leaf] * count
+        places["leaf_seq"] += [None] * count if first is None else range(first, first + count)
+    return places
+
+
+def _quarantine(stream: str, parcels: list[Parcel]) -> dict[str, list[Any]]:
+    return {
+        "stream": [stream] * len(parcels),
+        "stream_seq": [parcel.stored.seq for parcel in parcels],
+        "leaf": [parcel.origin.leaf for parcel in parcels],
+        "leaf_seq": [parcel.origin.leaf_seq for parcel in parcels],
+        "received": [parcel.stored.time_ns for parcel in parcels],
+        "rack": [parcel.origin.rack for parcel in parcels],
+        "subject": [parcel.stored.subject for parcel in parcels],
+        "reason": [parcel.reason for parcel in parcels],
+        "payload": [parcel.stored.payload for parcel in parcels],
+    }
 
 
 def _date(day: int) -> str:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-_EXACT: Final = 1 << 53
-"""Up to here every integer is a double."""
 _LONGEST_INT_BITS: Final = 4096
 """Python refuses to print integers past 4,300 digits; those longer than this are shown as hex text."""
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class Sample(NamedTuple):
+    """A tag's value by type, as the columns of `samples` have it."""
+
+    value: float | None = None
+    value_int: int | None = None
+    value_bool: bool | None = None
+    text: str | None = None
 
 
 def json_text(value: Any) -> str:
@@ -38,19 +45,19 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | float) else str(value)
 
 
-def sample(value: Any) -> tuple[float | None, str | None]:
-    """Give a tag's value as number and text: one of them, both for integers a double can't hold."""
+def sample(value: Any) -> Sample:
+    """Give a tag's value by type. Every number is a double too, the nearest, and booleans are 0 and 1."""
     if isinstance(value, float):
-        return value, None
+        return Sample(value)
+    if isinstance(value, bool):
+        return Sample(float(value), None, value)
     if isinstance(value, int):
-        if -_EXACT <= value <= _EXACT:
-            return float(value), None
-        return _nearest(value), str(plain(value))
-    if value is None or isinstance(value, str):
-        return None, value
+        if -1 << 63 <= value < 1 << 63:
+            return Sample(float(value), value)
+        return Sample(_nearest(value), text=str(plain(value)))
     if isinstance(value, bytes):
-        return None, value.hex()
-    return None, json_text(value)
+        return Sample(text=value.hex())
+    return Sample(text=value if value is None or isinstance(value, str) else json_text(value))
 
 
 def _nearest(value: int) -> float | None:

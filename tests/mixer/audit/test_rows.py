@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -62,24 +63,29 @@ def test_a_message_is_one_row_with_its_place_and_its_evidence() -> None:
         "data": '{"pressure":1.5}',
         "raw": b"\x01\x03",
         "cbor": encode(sent),
+        "sha256": sha256(encode(sent)).digest(),
     }
 
 
 def test_each_tag_is_a_sample() -> None:
     """A tag's value comes with its unit and quality; one that could not be read is null and not good."""
-    data = {"p": 1.5, "run": True, "mode": "auto", "count": 2**60, "gone": None, "old": 3}
+    data = {"p": 1.5, "run": True, "mode": "auto", "count": 2**60, "gone": None, "old": 3, "huge": 2**70}
     meta = {"unit.p": "bar", "quality.gone": "bad:timeout", "quality.old": "stale"}
     run = tabulate("UNS", [stored(1, [message(1, data, meta=meta)], 1)], Marks())
     found = {
-        row["tag"]: (row["value"], row["text"], row["quality"], row["unit"]) for row in table(run, "samples")
+        row["tag"]: tuple(
+            row[name] for name in ("value", "value_int", "value_bool", "text", "quality", "unit")
+        )
+        for row in table(run, "samples")
     }
     assert found == {
-        "p": (1.5, None, "good", "bar"),
-        "run": (1.0, None, "good", None),
-        "mode": (None, "auto", "good", None),
-        "count": (float(2**60), str(2**60), "good", None),
-        "gone": (None, None, "bad:timeout", None),
-        "old": (3.0, None, "stale", None),
+        "p": (1.5, None, None, None, "good", "bar"),
+        "run": (1.0, None, True, None, "good", None),
+        "mode": (None, None, None, "auto", "good", None),
+        "count": (float(2**60), 2**60, None, None, "good", None),
+        "gone": (None, None, None, None, "bad:timeout", None),
+        "old": (3.0, 3, None, None, "stale", None),
+        "huge": (float(2**70), None, None, str(2**70), "good", None),
     }
 
 
@@ -124,10 +130,15 @@ def test_what_cannot_be_decoded_is_kept_with_its_bytes_and_reason(payload: bytes
 
 def test_what_arrow_refuses_stands_alone_in_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that no column holds costs its own message a row, and no other's."""
-    from mixer.audit import rows
+    from mixer.audit import columns
 
-    real = rows.uuid_text
-    monkeypatch.setattr(rows, "uuid_text", lambda value: 7 if value[-1] == 5 else real(value))
+    def refuse(ids: list[bytes]) -> Any:
+        if any(one[-1] == 5 for one in ids):
+            raise ValueError("five")
+        return real(ids)
+
+    real = columns.uuid_texts
+    monkeypatch.setattr(columns, "uuid_texts", refuse)
     run = tabulate("UNS", [stored(n, [message(n)], n) for n in range(1, 9)], Marks())
     assert [row["stream_seq"] for row in table(run, "messages")] == [1, 2, 3, 4, 6, 7, 8]
     assert [row["stream_seq"] for row in table(run, "quarantine")] == [5]
@@ -170,7 +181,7 @@ def test_json_has_a_form_for_every_value() -> None:
         "k": {"1": "x"},
         "big": hex(1 << 20_000),
     }
-    assert sample(1 << 20_000) == (None, hex(1 << 20_000))
+    assert sample(1 << 20_000) == (None, None, None, hex(1 << 20_000))
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=8))
