@@ -40,6 +40,14 @@ class Faults:
         else:
             self._more += 1
 
+    def take(self, found: Iterable[Fault]) -> None:
+        """Add faults of another file that this one names."""
+        for fault in found:
+            if len(self._found) < MAX_FAULTS:
+                self._found.append(fault)
+            else:
+                self._more += 1
+
     def stop(self, mark: Mark, message: str) -> NoReturn:
         """Add a fault after which nothing more can be read."""
         self.add(mark, message)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,21 +16,35 @@ from fluxrig.rackfile.nodes import Node, paths
 from fluxrig.rackfile.places import Place
 from fluxrig.rackfile.words import explain, wants
 
+IN_FILE: Final = "in_file"
+"""Type of a pydantic error, and the key in its context for the `Fault`s that it carries from another file."""
+
 M = TypeVar("M", bound=BaseModel)
 _Found: TypeAlias = tuple[ErrorDetails, Place]
 
 
 def validate(
-    model: type[M], entry: Node, mark: Mark, faults: Faults, *, values: Any, known: Iterable[str] = ()
+    model: type[M],
+    entry: Node,
+    mark: Mark,
+    faults: Faults,
+    *,
+    values: Any,
+    known: Iterable[str] = (),
+    folder: Path | None = None,
 ) -> M | None:
     """Make the model from the values of a node, or add what is wrong with them and give None.
 
-    `mark` is where the entry's name stands; `known` are keys that are valid beside the model's own.
+    `mark` is where the entry's name stands; `known` are keys that are valid beside the model's own; `folder`
+    is what the paths of further files begin at, None where there is no disk to look at. A model finds it as
+    `info.context["folder"]`, and reports what is wrong in such a file by an error of the type IN_FILE.
     """
     try:
-        made = model.model_validate(values)
+        made = model.model_validate(values, context={"folder": folder})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
+        faults.take(fault for each in details for fault in each.get("ctx", {}).get(IN_FILE, ()))
+        details = [each for each in details if each["type"] != IN_FILE]
         found = [(each, Place(entry, mark, each)) for each in details]
         for group in _groups([(each, place) for each, place in found if not place.broken]):
             _report(group, model, known, faults)
