@@ -23,6 +23,7 @@ from fluxrig.bus import (
     watch_sources,
 )
 from fluxrig.errors import ServerError
+from fluxrig.tasks import end
 from mixer.audit.store import AuditStore, Progress
 from mixer.audit.tabulate import Tabulated
 from mixer.audit.writer import Roll, Writer
@@ -116,8 +117,7 @@ class Mixer:
                 ),
             ]
             await stop.wait()
-            for task in background:
-                task.cancel()
+            await end(background)
             _log.info("stopping: committing what is held")
             for writer in self._writers:
                 writer.stop()

@@ -19,9 +19,10 @@ from fluxrig.errors import FluxrigError
 from fluxrig.gear import IN, OUT, Gear, Manifest
 from fluxrig.message import FluxMsg
 from fluxrig.rackfile.model import WhenFull
+from fluxrig.tasks import end
 from racks.backoff import Backoff
 from racks.metrics import Metrics
-from racks.node import DeadLetters, Node, State
+from racks.node import CLOSE_S, DeadLetters, Node, State
 from racks.wire import InFlight, Wire
 
 DEFAULT_QUEUE = 10_000
@@ -117,8 +118,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Cancel everything now. What is not settled fails with `Stopped`."""
-        for task in self._tasks:
-            task.cancel()
+        await end(self._tasks, again_after_s=2 * CLOSE_S)
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         for failure in _unexpected(results):

@@ -25,6 +25,7 @@ from fluxrig.errors import BadMessage, Disconnected, EndOfStream, Fatal, Fluxrig
 from fluxrig.gear import ERROR_PORT, Batch, Context, Gear, Manifest, Outputs
 from fluxrig.gear import Receipt as AnyReceipt
 from fluxrig.message import FluxMsg
+from fluxrig.tasks import end
 from racks.backoff import SETTLED_S, Backoff
 from racks.receipt import Receipt
 from racks.wire import Delivery, Inbox, InFlight, Wire
@@ -174,7 +175,7 @@ class Node:
             await self._pause(tasks[-1])
         finally:
             self._source_task = None
-            await _cancel(tasks)
+            await end(tasks, again_after_s=CLOSE_S)
         for task in done:
             task.result()
 
@@ -367,12 +368,6 @@ def _all_rejected(batch: Batch, reason: str) -> Outputs:
     for message in batch:
         outputs.reject(message, reason)
     return outputs
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_being_cancelled() -> bool:

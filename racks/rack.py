@@ -20,6 +20,7 @@ from fluxrig.codec import encode
 from fluxrig.gear import Context
 from fluxrig.message import FluxMsg
 from fluxrig.rackfile.model import UPLINK, GearSpec, RackSpec
+from fluxrig.tasks import end
 from racks import uplink
 from racks.engine import Engine
 from racks.node import Node
@@ -83,8 +84,7 @@ class Rack:
                 await self._run_graph(engine, stop)
                 if snake and reporter.now().accepted:
                     await self._flush(snake, readings)
-                for task in tasks:
-                    task.cancel()
+                await end(tasks)
             report = reporter.now()
         if self._report_file:
             write_report(self._report_file, report)

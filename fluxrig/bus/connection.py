@@ -128,6 +128,7 @@ class Bus:
             raise BusUnavailable(f"no answer on {subject} within {timeout_s:g} s") from error
         finally:
             unwatch()
+            raise_if_cancelled()
         if answer.headers and (failure := answer.headers.get(_ERROR_HEADER)):
             raise BusError(f"{subject}: {failure}")
         return answer.data
@@ -184,3 +185,10 @@ class Bus:
     async def _note_back(self) -> None:
         _log.info("bus %s: connected again", self.name)
         self._up.set()
+
+
+def raise_if_cancelled() -> None:
+    """Be cancelled now if nats-py has swallowed a cancellation, as its flush and its request may."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -16,7 +16,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from fluxrig.bus.connection import ApiError, Bus
+from fluxrig.bus.connection import ApiError, Bus, raise_if_cancelled
 from fluxrig.bus.headers import AFTER_ID, AFTER_SEQ, COUNT, LEAF, MESSAGE_ID, RACK, SEQ, parse_block
 from fluxrig.bus.streams import LEAF_ID, renew_leaf_id
 from fluxrig.bus.streams import RACK as RACK_KEY
@@ -243,9 +243,7 @@ class Publisher:
         headers = self._headers | place | {COUNT: str(parcel.count)}
         reply = f"{self._inbox}.{self._window.number}"
         await self._bus.nats.publish(parcel.subject, parcel.payload, reply=reply, headers=headers)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # nats-py swallows a cancellation while it flushes
-            raise asyncio.CancelledError
+        raise_if_cancelled()
 
     async def _take_ack(self, message: Msg) -> None:
         window = self._window
