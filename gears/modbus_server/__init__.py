@@ -1,0 +1,1 @@
+"""Serves tags as Modbus registers and coils over TCP."""

@@ -1,0 +1,93 @@
+"""What the configuration refuses, and that it says what to do."""
+
+import pytest
+from pydantic import ValidationError
+
+from fluxrig.catalog import installed
+from fluxrig.rackfile import load
+from gears.modbus_server.config import Config, parse_listen
+
+
+def fault_of(tags=None, **values):
+    """What is wrong with a configuration."""
+    config = {
+        "listen": "tcp://127.0.0.1",
+        "tags": {"a": {"at": "holding/0"}} if tags is None else tags,
+        **values,
+    }
+    with pytest.raises(ValidationError) as raised:
+        Config.model_validate(config)
+    return "; ".join(error["msg"] for error in raised.value.errors())
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"a": {"at": "holding/0", "type": "float32"}, "b": {"at": "holding/1"}}, "claim the same bits"),
+        ({"a": {"at": "holding/0.3"}, "b": {"at": "holding/0.3"}}, "claim the same bits"),
+        ({"a": {"at": "holding/0.3"}, "b": {"at": "holding/0", "type": "int8_low"}}, "claim the same bits"),
+        ({"a": {"at": "coil/7"}, "b": {"at": "coil/7"}}, "claim the same bits"),
+        ({"a": {"at": "holding/65535", "type": "float32"}}, "the last one is 65535"),
+        ({"a": {"at": "input/0", "write": True}}, "can't write to input"),
+        ({"a": {"at": "discrete/0", "write": True}}, "coil/"),
+        ({"a": {"at": "holding/0", "min": 1}}, "add write: true"),
+        ({"a": {"at": "holding/0", "write": True, "min": 2, "max": 1}}, "swap them"),
+        ({"a": {"at": "coil/0", "write": True, "max": 1}}, "has no min and max"),
+        ({"a": {"at": "hodling/0"}}, "did you mean holding"),
+        (
+            {
+                "a": {"at": "holding/0", "tag": "x", "write": True},
+                "b": {"at": "holding/1", "tag": "x", "write": True},
+            },
+            "both written as x",
+        ),
+        ({}, "at least 1"),
+    ],
+)
+def test_impossible_tags_are_refused(tags, words):
+    """Tags that overlap, don't fit or can't be written are found before anything starts."""
+    assert words in fault_of(tags)
+
+
+def test_tags_may_share_a_register():
+    """Bits and bytes of one register are tags of their own, and tables do not overlap."""
+    tags = {
+        "low": {"at": "holding/0", "type": "uint8_low"},
+        "bit": {"at": "holding/0.15"},
+        "input": {"at": "input/0"},
+        "coil": {"at": "coil/0"},
+    }
+    Config.model_validate({"listen": "tcp://127.0.0.1", "tags": tags})
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["127.0.0.1:502", "udp://127.0.0.1", "tcp://", "tcp://h:99999", "tcp://h/x", "tcp://u@h", "tcp://h:x"],
+)
+def test_a_wrong_place_to_listen_is_refused(listen):
+    """The message shows what to write."""
+    assert "tcp://address:port" in fault_of(listen=listen)
+
+
+def test_the_places_to_listen():
+    """The port is 502 unless it is said; addresses of IPv6 stand in brackets."""
+    assert parse_listen("tcp://10.20.0.5") == ("10.20.0.5", 502)
+    assert parse_listen("tcp://[::1]:0") == ("::1", 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"allow": ["10.0.0.1/8"]}, {"max_clients": 0}, {"unit": 256}, {"when_bad": "zero"}, {"max_age": 5}],
+)
+def test_other_nonsense_is_refused(values):
+    """Networks with host bits, no clients at all, units beyond 255, unknown words, durations without unit."""
+    assert fault_of(**values)
+
+
+def test_the_example_checks(tmp_path):
+    """`example.yaml` is a Rack file without a fault."""
+    from importlib.resources import files
+
+    file = tmp_path / "rack.yaml"
+    file.write_text((files("gears.modbus_server") / "example.yaml").read_text())
+    assert set(load(file, installed(), {}).gears) == {"press", "scada", "screen"}
