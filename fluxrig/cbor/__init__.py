@@ -12,7 +12,7 @@ them so that their Python hashes collide.
 
 from fluxrig.cbor.decoder import decode_next, decode_strict
 from fluxrig.cbor.diagnostic import diagnose
-from fluxrig.cbor.encoder import encode
+from fluxrig.cbor.encoder import Fixed, encode
 from fluxrig.cbor.limits import MAX_DEPTH, MAX_SIZE
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "decode_next", "decode_strict", "diagnose", "encode"]
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "Fixed", "decode_next", "decode_strict", "diagnose", "encode"]

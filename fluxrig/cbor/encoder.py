@@ -23,6 +23,7 @@ TEXTS: Final = Texts()
 SHAPES: Final = Shapes()
 
 _SMALL: Final = tuple(head(0, number) for number in range(256))
+_FIXED_ROOM: Final = 8
 _NAN: Final = b"\xf9\x7e\x00"
 _HALF: Final = Struct(">Be").pack
 _SINGLE: Final = Struct(">Bf").pack
@@ -152,6 +153,24 @@ def _undefined(_value: object, _room: int) -> bytes:
     return b"\xf7"
 
 
+class Fixed(dict[str, Any]):
+    """A small map that goes into many messages and keeps its encoding. Nothing in it may change."""
+
+    __slots__ = ("encoding",)
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        """Raises EncodeError for what has no encoding, or is nested more than `_FIXED_ROOM` deep."""
+        super().__init__(entries)
+        self.encoding = _map(self, _FIXED_ROOM)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Fixed, (dict(self),))
+
+
+def _fixed(value: Fixed, room: int) -> bytes:
+    return value.encoding if room >= _FIXED_ROOM else _map(value, room)
+
+
 class _ByType(dict[type, Encoder]):
     """Encoders by exact type. Subclasses are looked up each time: types come and go, the table stays."""
 
@@ -173,6 +192,7 @@ ENCODERS: Final = _ByType(
         list: _array,
         tuple: _array,
         dict: _map,
+        Fixed: _fixed,
         CBORTag: _tag,
         CBORSimpleValue: _simple,
         type(undefined): _undefined,

@@ -169,7 +169,7 @@ class Printer:
         elif message.schema == "ot.anomaly/1":
             key_of = data["code"], data["detail"]
             self._anomalies[key_of] = max(self._anomalies[key_of], data.get("count", 1))
-        else:
+        elif message.schema == "ot.capture/1":
             self._lost_bytes = max(self._lost_bytes, data["lost_bytes"])
 
 
@@ -189,7 +189,7 @@ def _line(message: FluxMsg) -> str:
         return ""
     flow, target = data["flow"], data["target"]
     what = data["op"].get("name", f"function {data['op']['fc']}")
-    where = f" {target['table']}/{target['address']} x{target['quantity']}" if "table" in target else ""
+    where = f" {target['table']}/{target['address']} x{target['quantity']}" if "quantity" in target else ""
     latency = f" {data['latency_us']} us" if "latency_us" in data else ""
     ends = f"{_end(flow['client'])} > {_end(flow['server'])}"
     return f"{stamp} {ends} unit {target['unit']} {what}{where}: {_outcome(data)}{latency}"

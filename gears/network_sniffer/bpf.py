@@ -20,8 +20,10 @@ from gears.network_sniffer.capture_filter import (
     Expression,
     Not,
     Ports,
+    Transport,
     Version,
 )
+from gears.network_sniffer.network import EXTENSION_HEADERS
 
 TAKE: Final = 0x40000
 """Bytes to hand over: more than any frame."""
@@ -38,7 +40,7 @@ _RETURN: Final = 0x06
 
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 _VLAN_TAGS: Final = (0x8100, 0x88A8)
-_TCP: Final = 6
+_TCP, _UDP = 6, 17
 
 
 class Instruction(NamedTuple):
@@ -126,11 +128,25 @@ def _frame(a: _Assembler, expression: Expression, at: int, ways: tuple[_Label, _
     a.place(not_ipv4)
     a.test(_JUMP_EQUAL, ETHERTYPE_IPV6, ipv6, other)
     for version, label, protocol_at in ((4, ipv4, at + 2 + 9), (6, ipv6, at + 2 + 6)):
-        tcp = a.new_label()
+        judged = a.new_label()
         a.place(label)
         a.emit(_LOAD_BYTE, protocol_at)
-        a.test(_JUMP_EQUAL, _TCP, tcp, drop)
-        a.place(tcp)
+        ways_out = {_TCP: judged, _UDP: judged}
+        if version == 6:
+            # What is behind extension headers is beyond a program without loops: the sniffer itself judges.
+            ways_out |= dict.fromkeys(sorted(EXTENSION_HEADERS), take)
+        for number, way in ways_out.items():
+            next_test = a.new_label()
+            a.test(_JUMP_EQUAL, number, way, next_test)
+            a.place(next_test)
+        a.lines.append((_JUMP, 0, drop, None))
+        a.place(judged)
+        if version == 4:
+            # A later fragment has no ports: the sniffer judges the packet that it belongs to.
+            first = a.new_label()
+            a.emit(_LOAD_HALF, at + 2 + 6)
+            a.test(_JUMP_SET, 0x1FFF, take, first)
+            a.place(first)
         _Header(a, version, at + 2).test(expression, take, drop)
 
 
@@ -158,6 +174,9 @@ class _Header:
                 self._address(expression, direction, yes, no)
             case Version(number):
                 self._a.lines.append((_JUMP, 0, yes if number == self._version else no, None))
+            case Transport(number):
+                self._a.emit(_LOAD_BYTE, self._at + (9 if self._version == 4 else 6))
+                self._a.test(_JUMP_EQUAL, number, yes, no)
             case Every():
                 self._a.lines.append((_JUMP, 0, yes, None))
 
@@ -184,10 +203,6 @@ class _Header:
     def _ports(self, direction: Direction, low: int, high: int, yes: _Label, no: _Label) -> None:
         a = self._a
         if self._version == 4:
-            whole = a.new_label()
-            a.emit(_LOAD_HALF, self._at + 6)
-            a.test(_JUMP_SET, 0x1FFF, no, whole)
-            a.place(whole)
             a.emit(_HEADER_LENGTH_X, self._at)
         for side, found, missed in self._sides(direction, yes, no):
             if self._version == 4:

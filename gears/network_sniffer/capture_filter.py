@@ -6,7 +6,7 @@ One expression becomes a predicate on connections, for files, and a classic BPF 
     expression = term {"or" term}            term   = factor {"and" factor}
     factor     = "not" factor | "(" expression ")" | primitive
     primitive  = [direction] ["host"] ADDRESS | [direction] "net" NETWORK
-               | ["tcp"] [direction] ("port" N | "portrange" N-M) | "tcp" | "ip" | "ip6"
+               | ["tcp" | "udp"] [direction] ("port" N | "portrange" N-M) | "tcp" | "udp" | "ip" | "ip6"
     direction  = "src" | "dst"
 """
 
@@ -25,7 +25,22 @@ T = TypeVar("T")
 MAX_LENGTH: Final = 2000
 MAX_DEPTH: Final = 32
 
-_WORDS: Final = ("tcp", "ip", "ip6", "src", "dst", "host", "net", "port", "portrange", "and", "or", "not")
+TRANSPORTS: Final = {"tcp": 6, "udp": 17}
+_WORDS: Final = (
+    "tcp",
+    "udp",
+    "ip",
+    "ip6",
+    "src",
+    "dst",
+    "host",
+    "net",
+    "port",
+    "portrange",
+    "and",
+    "or",
+    "not",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +68,15 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """A transport protocol, by its number: TCP or UDP."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Every:
-    """All TCP."""
+    """All TCP and UDP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +96,11 @@ class Not:
     inner: Expression
 
 
-Expression: TypeAlias = Ports | Address | Version | Every | Both | Either | Not
+Expression: TypeAlias = Ports | Address | Version | Transport | Every | Both | Either | Not
 
 
 def parse_filter(text: str) -> Expression:
-    """Parse an expression; an empty one takes all TCP. Raises ValueError that says what is wrong."""
+    """Parse an expression; an empty one takes all TCP and UDP. Raises ValueError that says what is wrong."""
     if len(text) > MAX_LENGTH:
         raise ValueError(f"the filter is longer than {MAX_LENGTH} characters")
     words = re.findall(r"[()!]|&&|\|\||[^\s()!]+", text)
@@ -141,13 +163,15 @@ class _Parser:
         return self._primitive()
 
     def _primitive(self) -> Expression:
-        protocol = self.take("tcp", "ip", "ip6")
+        protocol = self.take("tcp", "udp", "ip", "ip6")
+        transport = Transport(TRANSPORTS[protocol]) if protocol in TRANSPORTS else None
         direction = self._direction()
-        kind = self.take("port", "portrange") if protocol in ("", "tcp") else ""
+        kind = self.take("port", "portrange") if transport or not protocol else ""
         if kind:
-            return self._ports(direction, is_range=kind == "portrange")
+            ports = self._ports(direction, is_range=kind == "portrange")
+            return Both(transport, ports) if transport else ports
         if protocol and direction == "either":
-            return Every() if protocol == "tcp" else Version(4 if protocol == "ip" else 6)
+            return transport or Version(4 if protocol == "ip" else 6)
         if self.take("net"):
             return Address(direction, self._network("a network such as 10.0.0.0/8"))
         self.take("host")
@@ -175,23 +199,24 @@ class _Parser:
         return network
 
 
-def accepts(expression: Expression) -> Callable[[bytes], bool]:
-    """Give the predicate on a direction's key: source, destination, source port, destination port."""
+def accepts(expression: Expression) -> Callable[[bytes, int], bool]:
+    """Give the predicate on a direction's key (source, destination, source port, destination port) and
+    transport protocol."""
 
-    def accept(key: bytes) -> bool:
-        return _accepts(expression, key)
+    def accept(key: bytes, protocol: int = TRANSPORTS["tcp"]) -> bool:
+        return _accepts(expression, key, protocol)
 
     return accept
 
 
-def _accepts(expression: Expression, key: bytes) -> bool:  # noqa: PLR0911 - one case each
+def _accepts(expression: Expression, key: bytes, protocol: int) -> bool:  # noqa: PLR0911 - one case each
     match expression:
         case Both(left, right):
-            return _accepts(left, key) and _accepts(right, key)
+            return _accepts(left, key, protocol) and _accepts(right, key, protocol)
         case Either(left, right):
-            return _accepts(left, key) or _accepts(right, key)
+            return _accepts(left, key, protocol) or _accepts(right, key, protocol)
         case Not(inner):
-            return not _accepts(inner, key)
+            return not _accepts(inner, key, protocol)
         case Ports(direction, low, high):
             ports = int.from_bytes(key[-4:-2]), int.from_bytes(key[-2:])
             return any(low <= port <= high for port in _chosen(ports, direction))
@@ -201,6 +226,8 @@ def _accepts(expression: Expression, key: bytes) -> bool:  # noqa: PLR0911 - one
             return half * 8 == network.max_prefixlen and any(_within(one, network) for one in addresses)
         case Version(number):
             return len(key) == (12 if number == 4 else 36)
+        case Transport(number):
+            return protocol == number
         case Every():
             return True
 

@@ -12,6 +12,19 @@ from fluxrig.message import FluxMsg
 TRANSACTION: Final = "ot.transaction/1"
 ANOMALY: Final = "ot.anomaly/1"
 CAPTURE: Final = "ot.capture/1"
+VALUE: Final = "ot.value/1"
+ASSET: Final = "ot.asset/1"
+LINK: Final = "ot.link/1"
+KINDS: Final = {
+    "transaction": TRANSACTION,
+    "value": VALUE,
+    "anomaly": ANOMALY,
+    "asset": ASSET,
+    "link": LINK,
+    "capture": CAPTURE,
+}
+"""The kinds of events by the names that a configuration has for them."""
+ALL: Final = frozenset(KINDS.values())
 
 _place: Final = struct.Struct(">QQQ").pack
 
@@ -29,7 +42,8 @@ def capture_id(identity: bytes, ts: int, frame: int, index: int) -> bytes:
 class Recorder:
     """Collects the messages of one capture. `frame` is the number of the frame at hand, from 1."""
 
-    def __init__(self, src: str, uns: str, identity: bytes) -> None:
+    def __init__(self, src: str, uns: str, identity: bytes, schemas: frozenset[str] = ALL) -> None:
+        """`schemas` are those that are made into messages; the others are only counted."""
         self.messages: list[FluxMsg] = []
         self.frame = 0
         self.made = 0
@@ -37,24 +51,41 @@ class Recorder:
         self._src = src
         self._uns = uns
         self._identity = identity
+        self._schemas = schemas
         self._last_frame = 0
         self._index = 0
 
-    def event(self, schema: str, ts: int, data: Mapping[str, Any]) -> None:
-        """Add a message; `ts` is when what it tells was true on the wire."""
+    def wants(self, schema: str) -> bool:
+        return schema in self._schemas
+
+    def event(
+        self, schema: str, ts: int, data: Mapping[str, Any], *, uns: str | None = None, **fields: Any
+    ) -> bytes | None:
+        """Add a message; `ts` is when what it tells was true on the wire. Gives its id if it was made.
+
+        An event that nobody wants takes its number all the same, so that ids do not depend on the others.
+        """
         if self.frame != self._last_frame:
             self._last_frame, self._index = self.frame, 0
+        index = self._index
+        self._index = index + 1
+        if schema not in self._schemas:
+            return None
+        ident = capture_id(self._identity, ts, self.frame, index)
         message = {
-            "id": capture_id(self._identity, ts, self.frame, self._index),
+            "id": ident,
             "ts": ts,
             "src": self._src,
-            "uns": self._uns,
+            "uns": uns or self._uns,
             "schema": schema,
             "data": data,
         }
-        self._index += 1
+        for name, value in fields.items():
+            if value:
+                message[name] = value
         self.made += 1
         self.messages.append(FluxMsg.from_fields(message))
+        return ident
 
     def anomaly(self, ts: int, code: str, severity: str, detail: str, **evidence: Any) -> None:
         """Add an `ot.anomaly/1`."""

@@ -1,27 +1,28 @@
-"""The gear: brings packets from a file or an interface to the sniffer, and its messages to the wires."""
+"""The gear: brings packets from files or interfaces to the sniffer, and its messages to the wires."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import suppress
-from itertools import count, islice
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
-from fluxrig.errors import Fatal
+from fluxrig.errors import Fatal, NotReady
 from fluxrig.gear import OUT, Context, Emit, Gear
 from gears.network_sniffer.capture_file import read_capture
-from gears.network_sniffer.capture_filter import accepts, parse_filter
+from gears.network_sniffer.capture_filter import parse_filter
+from gears.network_sniffer.capture_folder import CaptureFiles, list_captures
+from gears.network_sniffer.capture_follow import FollowedCapture
 from gears.network_sniffer.capture_live import LiveCapture
 from gears.network_sniffer.config import Config
-from gears.network_sniffer.events import Recorder
 from gears.network_sniffer.packet import CaptureDamaged, CaptureError, Packet
-from gears.network_sniffer.reassembly import Limits
 from gears.network_sniffer.replay import Pace
-from gears.network_sniffer.sniffer import Settings, Sniffer
+from gears.network_sniffer.setup import make_sniffer
+from gears.network_sniffer.sniffer import Sniffer
 
 BATCH: Final = 1000
 """Messages handed on together."""
@@ -31,6 +32,8 @@ SLICE: Final = 256
 """Packets taken at a time, before other tasks get their turn."""
 READ_AHEAD: Final = 4096
 """Packets read from a file at a time."""
+GOODBYE_S: Final = 1.0
+"""How long a cancelled gear may take to hand on what it has."""
 
 
 class NetworkSniffer(Gear[Config]):
@@ -38,26 +41,37 @@ class NetworkSniffer(Gear[Config]):
 
     def __init__(self, config: Config, context: Context) -> None:
         super().__init__(config, context)
-        self._live: LiveCapture | None = None
+        self._live: list[LiveCapture] = []
         self._flushed_ns = 0
 
     async def open(self) -> None:
-        if self.config.interface is not None and self._live is None:
-            expression = parse_filter(self.config.filter)
-            promiscuous = self.config.promiscuous
-            self._live = LiveCapture(self.config.interface, expression, promiscuous=promiscuous)
-        elif self.config.file is not None:
-            await asyncio.to_thread(_check_readable, self.config.file)
+        config = self.config
+        if config.interfaces and not self._live:
+            expression = parse_filter(config.filter)
+            try:
+                for interface in config.interfaces:
+                    capture = LiveCapture(interface, expression, promiscuous=config.promiscuous)
+                    self._live.append(capture)
+            except BaseException:
+                await self.close()
+                raise
+        elif config.file is not None and config.follow:
+            if not await asyncio.to_thread(config.file.exists):
+                raise NotReady(f"there is no capture {config.file} yet")
+        elif config.file is not None:
+            await asyncio.to_thread(self._check_readable, config.file)
 
     async def close(self) -> None:
-        if self._live is not None:
-            self._live.close()
-            self._live = None
+        for capture in self._live:
+            capture.close()
+        self._live = []
 
     async def run(self, emit: Emit) -> None:
         self._flushed_ns = self.context.clock.monotonic_ns()
-        if self._live is not None:
+        if self._live:
             await self._listen(self._live, emit)
+        elif self.config.file is not None and self.config.follow:
+            await self._follow(self.config.file, emit)
         elif self.config.file is not None:
             for number in count():
                 await self._replay(self.config.file, number, emit)
@@ -65,23 +79,18 @@ class NetworkSniffer(Gear[Config]):
                     break
 
     async def _replay(self, path: Path, number: int, emit: Emit) -> None:
-        """Read the file once; `number` counts the rounds."""
-        packets = read_capture(path)
-        identity = hashlib.blake2b(f"{self.context.src} {number}".encode(), digest_size=32)
-        pace = Pace(self.context.clock) if self.config.replay == "realtime" else None
-        sniffer: Sniffer | None = None
-        damage: str | None = None
-        while damage is None:
-            chunk, damage = await asyncio.to_thread(_read_chunk, packets)
-            if sniffer is None:
-                sniffer = self._sniffer(_identify(identity.digest(), chunk))
-            if not chunk:
-                break
-            await self._take(sniffer, chunk, pace, emit)
-        assert sniffer is not None  # noqa: S101 - the loop ran once
-        if damage:
-            self.context.log.warning("%s: %s", path, damage)
-            sniffer.damaged(damage)
+        """Read the file, or all of the folder, once; `number` counts the rounds."""
+        pace = Pace(self.context.clock, self.config.speed) if self.config.replay == "realtime" else None
+        try:
+            files = await asyncio.to_thread(CaptureFiles, path, self.context.log)
+            chunk, damages = await asyncio.to_thread(files.read, READ_AHEAD)
+            sniffer = self._sniffer(_identify(f"{self.context.src} {number}", chunk))
+            while chunk or damages:
+                await self._take(sniffer, chunk, pace, emit)
+                self._tell_damage(sniffer, damages)
+                chunk, damages = await asyncio.to_thread(files.read, READ_AHEAD)
+        except CaptureError as error:
+            raise Fatal(str(error)) from error
         sniffer.finish()
         await self._flush(sniffer, emit)
         if number == 0 and not sniffer.packets:
@@ -95,43 +104,64 @@ class NetworkSniffer(Gear[Config]):
             at += due
             await self._pass_on(sniffer, emit)
 
-    async def _listen(self, live: LiveCapture, emit: Emit) -> None:
-        sniffer = self._sniffer(os.urandom(32))
-        readable = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(live.fileno(), readable.set)
+    async def _follow(self, path: Path, emit: Emit) -> None:
+        capture = await asyncio.to_thread(FollowedCapture, path)
+        sniffer: Sniffer | None = None
         try:
             while True:
-                # Not wait_for: before Python 3.12 it may swallow a cancellation.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FLUSH_S):
-                        await readable.wait()
-                readable.clear()
-                packets = live.read(SLICE)
-                sniffer.feed(packets)
-                sniffer.kernel_drops = live.count_drops()
-                if len(packets) < SLICE:
-                    sniffer.tick(self.context.clock.now_ns())
-                await self._pass_on(sniffer, emit)
+                packets, damages = capture.read(SLICE)
+                if sniffer is None and packets:
+                    sniffer = self._sniffer(_identify(f"{self.context.src} 0", packets[:1]))
+                if sniffer is not None:
+                    sniffer.feed(packets)
+                    self._tell_damage(sniffer, damages)
+                    await self._pass_on(sniffer, emit)
+                if not packets:
+                    await asyncio.sleep(FLUSH_S)
+        except asyncio.CancelledError:
+            await self._say_goodbye(sniffer, emit)
+            raise
         finally:
-            loop.remove_reader(live.fileno())
+            # Shielded: a thread must not outlive its gear because that was cancelled twice.
+            await asyncio.shield(asyncio.to_thread(capture.close))
+
+    async def _listen(self, captures: list[LiveCapture], emit: Emit) -> None:
+        sniffer = self._sniffer(os.urandom(32))
+        readable = asyncio.Event()
+        try:
+            with _readers(captures, readable.set):
+                while True:
+                    # Not wait_for: before Python 3.12 it may swallow a cancellation.
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(FLUSH_S):
+                            await readable.wait()
+                    readable.clear()
+                    packets = _read(captures)
+                    sniffer.feed(packets)
+                    sniffer.kernel_drops = sum(capture.count_drops() for capture in captures)
+                    if len(packets) < SLICE:
+                        sniffer.tick(self.context.clock.now_ns())
+                    await self._pass_on(sniffer, emit)
+        except asyncio.CancelledError:
+            await self._say_goodbye(sniffer, emit)
+            raise
 
     def _sniffer(self, identity: bytes) -> Sniffer:
-        config, context = self.config, self.context
-        limits = Limits(
-            connections=config.max_connections,
-            idle_ns=round(config.idle_timeout * 1e9),
-            stream_bytes=config.max_stream_bytes,
-            total_bytes=config.max_bytes,
-        )
-        settings = Settings(
-            request_timeout_ns=round(config.request_timeout * 1e9),
-            pending=config.max_pending,
-            report_ns=round(config.report_every * 1e9),
-            limits=limits,
-        )
-        accept = accepts(parse_filter(config.filter)) if config.filter else None
-        return Sniffer(Recorder(context.src, context.uns, identity), settings, accept)
+        return make_sniffer(self.config, self.context.src, self.context.uns, identity)
+
+    def _tell_damage(self, sniffer: Sniffer, damages: list[str]) -> None:
+        for damage in damages:
+            self.context.log.warning("%s", damage)
+            sniffer.damaged(damage)
+
+    async def _say_goodbye(self, sniffer: Sniffer | None, emit: Emit) -> None:
+        """Hand on what is there, and how it stands, before a cancelled gear goes."""
+        if sniffer is None:
+            return
+        sniffer.finish()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._flush(sniffer, emit)
 
     async def _pass_on(self, sniffer: Sniffer, emit: Emit) -> None:
         """Hand on what is there when it is enough or has waited long enough; let others run in any case."""
@@ -146,30 +176,40 @@ class NetworkSniffer(Gear[Config]):
         for start in range(0, len(messages), BATCH):
             await emit(OUT, messages[start : start + BATCH])
 
+    def _check_readable(self, path: Path) -> None:
+        try:
+            captures = list_captures(path, self.context.log) if path.is_dir() else [path]
+            with suppress(CaptureDamaged):
+                next(read_capture(captures[0]), None)
+        except IndexError:
+            raise Fatal(f"there is no capture in the folder {path}; give one with pcap files") from None
+        except CaptureError as error:
+            raise Fatal(str(error)) from error
 
-def _check_readable(path: Path) -> None:
+
+@contextmanager
+def _readers(captures: list[LiveCapture], wake: Callable[[], None]) -> Iterator[None]:
+    """Call `wake` when there is something to read."""
+    loop = asyncio.get_running_loop()
+    for capture in captures:
+        loop.add_reader(capture.fileno(), wake)
     try:
-        with suppress(CaptureDamaged):
-            next(read_capture(path), None)
-    except CaptureError as error:
-        raise Fatal(str(error)) from error
+        yield
+    finally:
+        for capture in captures:
+            loop.remove_reader(capture.fileno())
 
 
-def _read_chunk(packets: Iterator[Packet]) -> tuple[list[Packet], str | None]:
-    """Read some packets; with them what is damaged, when the file ends so."""
-    chunk: list[Packet] = []
-    try:
-        chunk.extend(islice(packets, READ_AHEAD))
-    except CaptureDamaged as damage:
-        return chunk, str(damage)
-    except CaptureError as error:
-        raise Fatal(str(error)) from error
-    return chunk, None
+def _read(captures: list[LiveCapture]) -> list[Packet]:
+    """Give what is there on all interfaces, in the order in which it came."""
+    if len(captures) == 1:
+        return captures[0].read(SLICE)
+    return sorted((packet for capture in captures for packet in capture.read(SLICE)), key=lambda one: one.ts)
 
 
-def _identify(seed: bytes, chunk: list[Packet]) -> bytes:
+def _identify(seed: str, chunk: list[Packet]) -> bytes:
     """Give what stands for a capture in the ids of its messages: who reads it, and its first packets."""
-    digest = hashlib.blake2b(seed, digest_size=32)
+    digest = hashlib.blake2b(hashlib.blake2b(seed.encode(), digest_size=32).digest(), digest_size=32)
     for ts, link, data, _ in chunk[:16]:
         digest.update(b"%d %d %d " % (ts, link, len(data)))
         digest.update(data)

@@ -1,4 +1,6 @@
-"""TCP connections: which there are, who began them, when they end. Each gets a conversation to feed.
+"""Connections: which there are, who began them, when they end. Each gets a conversation to feed.
+
+Those of UDP have no beginning and no end but silence: they are what goes between two ends.
 
 Nothing here knows a protocol: what a connection's bytes mean is for the `Conversation` that `converse` makes.
 """
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Protocol, TypeAlias
 
-from gears.network_sniffer.network import ACK, FIN, RST, SYN, Segment, reverse
+from gears.network_sniffer.network import ACK, FIN, RST, SYN, Datagram, Segment, reverse
 from gears.network_sniffer.stream import Budget, Sink, Stream
 
 
@@ -28,15 +30,19 @@ class Conversation(Protocol):
 class Connection:
     """Two ends, two streams."""
 
-    __slots__ = ("closed", "conversation", "initiator", "key", "last_ts", "streams")
+    __slots__ = ("closed", "conversation", "datagrams", "initiator", "key", "last", "last_ts", "streams")
 
-    def __init__(self, key: bytes, ts: int) -> None:
+    def __init__(self, key: bytes, ts: int, *, datagrams: bool) -> None:
         self.key = key
         """The key of the direction that was seen first: its sender is end 0."""
         self.last_ts = ts
         self.initiator: int | None = None
         """Which end sent the SYN, when that was seen."""
         self.closed = False
+        self.datagrams = datagrams
+        """Whether it is UDP: what goes between two ends."""
+        self.last: tuple[bytes, bytes, int] = b"", b"", 0
+        """The last datagram: key, payload, time."""
         self.conversation: Conversation
         self.streams: tuple[Stream, Stream]
 
@@ -62,6 +68,9 @@ class Limits:
 Entry: TypeAlias = tuple[Connection, Stream, Stream]
 """A connection, the stream of one direction, and that of its peer."""
 
+MIRROR_NS: Final = 1_000_000
+"""The same datagram again within this time is a mirror's copy."""
+
 SWEEP_NS: Final = 1_000_000_000
 """How often, in capture time, idle connections are looked for."""
 
@@ -74,12 +83,16 @@ class Reassembler:
         limits: Limits,
         converse: Callable[[Connection], Conversation],
         accept: Callable[[bytes], bool] | None = None,
+        *,
+        datagrams: bool = False,
     ) -> None:
+        """`datagrams`: for UDP, else for TCP."""
         self.budget = Budget(limits.stream_bytes, limits.total_bytes)
         self.evicted = 0
         self._limits = limits
         self._converse = converse
         self._accept = accept
+        self._datagrams = datagrams
         self._streams: dict[bytes, Entry | None] = {}
         """By the key of a direction; None: not wanted."""
         self._connections: dict[bytes, Connection] = {}
@@ -114,6 +127,21 @@ class Reassembler:
             if peer.finished is not None:
                 self._close(connection, "closed")
 
+    def datagram(self, datagram: Datagram, frame: int, ts: int) -> None:
+        """Take a UDP datagram."""
+        key, payload, missing = datagram
+        entry = self._streams[key] if key in self._streams else self._meet(key, ts)
+        if entry is None:
+            return
+        connection, stream, _ = entry
+        connection.last_ts = ts
+        known_key, known_payload, known_ts = connection.last
+        connection.last = key, payload, ts
+        if known_key == key and known_payload == payload and ts - known_ts <= MIRROR_NS:
+            self.budget.retransmitted += 1
+            return
+        stream.datagram(payload, missing, frame, ts)
+
     def sweep(self, now_ns: int) -> None:
         """Forget connections that were idle too long. Cheap to call often."""
         if now_ns < self._next_sweep:
@@ -138,7 +166,7 @@ class Reassembler:
     def _open(self, key: bytes, ts: int) -> Entry:
         if len(self._connections) >= self._limits.connections:
             self._evict()
-        connection = Connection(key, ts)
+        connection = Connection(key, ts, datagrams=self._datagrams)
         connection.conversation = self._converse(connection)
         ours, theirs = (Stream(sink, self.budget) for sink in connection.conversation.sinks)
         connection.streams = ours, theirs

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from fluxrig.message import FluxMsg
 from gears.network_sniffer.events import CAPTURE, Recorder
-from gears.network_sniffer.modbus.conversation import ModbusConversation
+from gears.network_sniffer.fragments import Fragments
 from gears.network_sniffer.modbus.pairing import Outstanding
-from gears.network_sniffer.network import Skip, tcp_segment
+from gears.network_sniffer.network import TCP, UDP, Datagram, Found, Fragment, Skip, dissect, macs, whole
+from gears.network_sniffer.observer import Observer, Scope
 from gears.network_sniffer.packet import Packet
+from gears.network_sniffer.protocols import Recognition, recognise
 from gears.network_sniffer.reassembly import Connection, Limits, Reassembler
 
 TICK_NS: Final = 100_000_000
@@ -26,52 +29,84 @@ class Settings:
     pending: int = 65_536
     report_ns: int = 60_000_000_000
     limits: Limits = field(default_factory=Limits)
+    scope: Scope = field(default_factory=Scope)
+
+
+Accept: TypeAlias = Callable[[bytes, int], bool]
+"""Whether a direction, by its key and transport protocol, is wanted."""
 
 
 class Sniffer:
     """Takes packets, gives messages. Time is capture time, so the same packets give the same messages."""
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        settings: Settings,
-        accept: Callable[[bytes], bool] | None = None,
-    ) -> None:
-        self.packets = 0
+    def __init__(self, recorder: Recorder, settings: Settings, accept: Accept | None = None) -> None:
         self.bytes = 0
-        self.adus = 0
         self.kernel_drops = 0
         self.skipped = dict.fromkeys(Skip, 0)
         self._recorder = recorder
         self._report_ns = settings.report_ns
+        self._observer = Observer(recorder, settings.scope)
         self._outstanding = Outstanding(settings.pending, settings.request_timeout_ns)
-        self._reassembler = Reassembler(settings.limits, self._converse, accept)
-        self._segment = self._reassembler.segment
+        self._fragments = Fragments()
+        self._streams, self._datagrams = (
+            Reassembler(
+                settings.limits,
+                self._converse,
+                None if accept is None else partial(_accepted, accept, protocol),
+                datagrams=protocol == UDP,
+            )
+            for protocol in (TCP, UDP)
+        )
+        self._frame: tuple[int, bytes] = 0, b""
         self._next_tick = 0
         self._next_report = 0
         self._last_ts = 0
 
     def feed(self, packets: Iterable[Packet]) -> None:
         """Take packets in the order in which they were captured."""
-        recorder, segment_of, segment = self._recorder, tcp_segment, self._segment
+        recorder, find, segment = self._recorder, dissect, self._streams.segment
+        ts, size, number = self._last_ts, 0, recorder.frame
         for ts, link, data, length in packets:
-            recorder.frame += 1
-            self.packets += 1
-            self.bytes += len(data)
+            number += 1
+            recorder.frame = number
+            size += len(data)
             if ts >= self._next_tick:
+                self.bytes, size = self.bytes + size, 0
                 self.tick(ts)
-            found = segment_of(link, data, length)
+            self._frame = link, data
+            found = find(link, data, length)
             if type(found) is tuple:
-                segment(found, recorder.frame, ts)
+                segment(found, number, ts)  # type: ignore[arg-type] # the only plain tuple
             else:
-                self.skipped[found] += 1  # type: ignore[index]
-            self._last_ts = ts
+                self._take(found, ts)
+        self.bytes += size
+        self._last_ts = ts
+
+    def _take(self, found: Found, ts: int) -> None:
+        """Take what is no plain TCP segment."""
+        if isinstance(found, Skip):
+            self.skipped[found] += 1
+        elif isinstance(found, Datagram):
+            self._datagrams.datagram(found, self._recorder.frame, ts)
+        elif isinstance(found, Fragment):
+            packet = self._fragments.add(found, ts)
+            if packet is not None:
+                self._take(whole(*packet), ts)
+        else:
+            self._streams.segment(found, self._recorder.frame, ts)
+
+    @property
+    def packets(self) -> int:
+        return self._recorder.frame
 
     def tick(self, now_ns: int) -> None:
         """Let time pass without a packet, to `now_ns`: requests time out, idle connections go."""
         self._next_tick = now_ns + TICK_NS
         self._outstanding.sweep(now_ns)
-        self._reassembler.sweep(now_ns)
+        self._streams.sweep(now_ns)
+        self._datagrams.sweep(now_ns)
+        self._fragments.sweep(now_ns)
+        self._observer.tick(now_ns)
         if now_ns >= self._next_report:
             if self._next_report:
                 self._report(now_ns)
@@ -83,8 +118,11 @@ class Sniffer:
 
     def finish(self) -> None:
         """End of the capture: report what still waits, and the counters."""
-        self._reassembler.finish()
-        self._report(self._last_ts)
+        self._fragments.finish()
+        self._streams.finish()
+        self._datagrams.finish()
+        self._observer.finish(self._last_ts)
+        self._recorder.event(CAPTURE, self._last_ts, self.counters())
 
     @property
     def waiting(self) -> int:
@@ -97,29 +135,41 @@ class Sniffer:
 
     def counters(self) -> dict[str, int]:
         """Give the data of `ot.capture/1`, counted from the start of the capture."""
-        budget = self._reassembler.budget
+        streams, datagrams = self._streams, self._datagrams
+        budget = streams.budget
         return {
             "packets": self.packets,
             "bytes": self.bytes,
             "kernel_drops": self.kernel_drops,
-            "not_tcp": self.skipped[Skip.OTHER],
+            "not_ip_tcp_udp": self.skipped[Skip.OTHER],
             "link_unknown": self.skipped[Skip.LINK],
-            "fragments": self.skipped[Skip.FRAGMENT],
+            "fragments": self._fragments.seen,
+            "fragmented_joined": self._fragments.joined,
+            "fragmented_lost": self._fragments.lost,
             "decode_errors": self.skipped[Skip.CUT],
-            "connections": len(self._reassembler),
-            "evicted": self._reassembler.evicted,
-            "retransmitted": budget.retransmitted,
+            "connections": len(streams) + len(datagrams),
+            "evicted": streams.evicted + datagrams.evicted + self._observer.forgotten,
+            "retransmitted": budget.retransmitted + datagrams.budget.retransmitted,
             "out_of_order": budget.out_of_order,
             "gaps": budget.gaps,
             "strays": budget.strays,
             "lost_bytes": budget.lost_bytes,
+            "truncated_bytes": budget.truncated_bytes + datagrams.budget.truncated_bytes,
             "pending": self._outstanding.live,
             "messages": self._recorder.made,
             "anomalies": self._recorder.anomalies,
         }
 
-    def _converse(self, connection: Connection) -> ModbusConversation:
-        return ModbusConversation(connection, self._recorder, self._outstanding)
+    def _converse(self, connection: Connection) -> Recognition:
+        if (addresses := macs(*self._frame)) is not None:
+            for (ip, _), mac in zip(connection.ends, addresses, strict=True):
+                self._observer.meet(ip, mac.hex(":"))
+        return recognise(connection, self._observer, self._outstanding)
 
     def _report(self, ts: int) -> None:
+        self._observer.report(ts)
         self._recorder.event(CAPTURE, ts, self.counters())
+
+
+def _accepted(accept: Accept, protocol: int, key: bytes) -> bool:
+    return accept(key, protocol)

@@ -36,8 +36,14 @@ class Sink(Protocol):
     def data(self, payload: bytes, frame: int, ts: int) -> None:
         """Take the next bytes in order. Each call is one segment, or what was new of it."""
 
-    def gap(self, lost: int) -> None:
-        """Take note that the next `lost` bytes were never captured; 0 when nobody can say how many."""
+    def gap(self, lost: int, *, cut: bool) -> None:
+        """Take note that the next `lost` bytes were never captured; 0 when nobody can say how many.
+
+        `cut`: their packet was captured, and they were cut off by the capture's snap length.
+        """
+
+    def boundary(self) -> None:
+        """Take note that what was given so far was a whole datagram."""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,8 @@ class Budget:
     out_of_order: int = 0
     gaps: int = 0
     lost_bytes: int = 0
+    truncated_bytes: int = 0
+    """Cut off by the snap length."""
     strays: int = 0
     """Segments whose sequence number is far from all that is expected."""
 
@@ -124,6 +132,15 @@ class Stream:
         if self._held:
             self._release()
 
+    def datagram(self, payload: bytes, missing: int, frame: int, ts: int) -> None:
+        """Take a datagram: a beginning and an end of its own, in the order in which it came."""
+        self.position += len(payload)
+        if payload:
+            self.sink.data(payload, frame, ts)
+        if missing:
+            self._lose(missing, cut=True)
+        self.sink.boundary()
+
     def acknowledge(self, ack: int) -> None:
         """Note that the peer has all bytes before `ack`."""
         if not self.started:
@@ -170,7 +187,7 @@ class Stream:
         if fresh:
             self.sink.data(fresh, frame, ts)
         if length > max(len(payload), old):
-            self._lose(length - max(len(payload), old))
+            self._lose(length - max(len(payload), old), cut=True)
 
     def _hold(self, position: int, length: int, payload: bytes, frame: int, ts: int) -> None:
         entry = (position, length, payload, frame, ts)
@@ -222,10 +239,13 @@ class Stream:
         self._advance(lost)
         self._lose(lost)
 
-    def _lose(self, lost: int) -> None:
-        self._budget.gaps += 1
-        self._budget.lost_bytes += lost
-        self.sink.gap(lost)
+    def _lose(self, lost: int, *, cut: bool = False) -> None:
+        if cut:
+            self._budget.truncated_bytes += lost
+        else:
+            self._budget.gaps += 1
+            self._budget.lost_bytes += lost
+        self.sink.gap(lost, cut=cut)
 
     def _advance(self, length: int) -> None:
         self.position += length

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from gears.network_sniffer.events import TRANSACTION, Recorder, Repeats
+from gears.network_sniffer.events import Repeats
+from gears.network_sniffer.flow import Flow, Traits
 from gears.network_sniffer.modbus.frame import Adu
-from gears.network_sniffer.modbus.pairing import Outstanding, Pairing, Request
-from gears.network_sniffer.modbus.pdu import is_public, is_request, is_response
-from gears.network_sniffer.modbus.side import Side
+from gears.network_sniffer.modbus.listener import Listener
+from gears.network_sniffer.modbus.pairing import Outstanding, Pairing, Request, pairing_key
+from gears.network_sniffer.modbus.pdu import EXCEPTION, is_public, is_request, is_response
 from gears.network_sniffer.modbus.transaction import Unanswered, exchange, orphan, unanswered
+from gears.network_sniffer.observer import Observer
 from gears.network_sniffer.reassembly import Connection
+from gears.network_sniffer.stream import Sink
 
 PORT: Final = 502
 _EVIDENCE_BYTES: Final = 32
@@ -21,7 +25,9 @@ _DETAILS: Final = {
     "length_too_long": "the MBAP length is above 254",
     "unrecognised": "this is no Modbus that can be recognised; the rest of the segment is skipped",
     "not_modbus": "port 502 carries something that is no Modbus",
+    "bad_crc": "an RTU frame's checksum is wrong; the rest of the segment is skipped",
     "gap": "bytes on the wire were not captured",
+    "truncated": "the capture's snap length cut bytes off",
     "response_mismatch": "the response does not fit its request",
 }
 
@@ -29,20 +35,37 @@ _DETAILS: Final = {
 class ModbusConversation:
     """Takes a connection's bytes, on any port; makes nothing of them until their shape shows Modbus."""
 
-    def __init__(self, connection: Connection, recorder: Recorder, outstanding: Outstanding) -> None:
-        self.sinks = Side(0, self), Side(1, self)
-        self.adus = 0
+    def __init__(
+        self,
+        connection: Connection,
+        observer: Observer,
+        outstanding: Outstanding,
+        traits: Traits,
+        frame: Callable[[int, Listener], Sink],
+    ) -> None:
+        """`frame` makes what cuts the bytes of one side into ADUs."""
+        self.sinks = frame(0, self), frame(1, self)
         self._connection = connection
-        self._recorder = recorder
+        self._observer = observer
         self._pairing = Pairing(outstanding)
+        self._traits = traits
         self._ends = connection.ends
         self._client: int | None = None
-        self._flow: dict[str, Any] = {}
+        self._flow: Flow
+        self._hints: list[Adu | None] = [None, None]
         self._repeats = Repeats()
+
+    @property
+    def claimed(self) -> bool:
+        """Whether this is Modbus for sure."""
+        return self._client is not None
 
     @property
     def _on_port(self) -> bool:
         return PORT in (self._ends[0][1], self._ends[1][1])
+
+    def client_side(self) -> int | None:
+        return self._client
 
     def recognises(self, side: int, adu: Adu, *, alone: bool) -> bool:
         if self._client is not None:
@@ -52,13 +75,26 @@ class ModbusConversation:
             known = is_request(adu.pdu) or is_response(adu.pdu)
         trusted = self._client is not None or self._on_port
         if not (known or (trusted and (alone or (not adu.whole and is_public(adu.pdu))))):
-            return False
+            return alone and self._echoes(side, adu)
         if self._client is None:
             self._claim(side, adu)
         return True
 
+    def _echoes(self, side: int, adu: Adu) -> bool:
+        """Whether the other side just sent the same transaction, unit and function: one of them asked.
+
+        So even functions that are the vendor's own are known on any port.
+        """
+        asked = self._hints[1 - side]
+        if asked is None or pairing_key(asked) != pairing_key(adu) or asked.pdu[0] & EXCEPTION:
+            self._hints[side] = adu if adu.whole else None
+            return False
+        self._hints = [None, None]
+        self._claim(1 - side, asked, asks=True)
+        self.adu(1 - side, asked)
+        return True
+
     def adu(self, side: int, adu: Adu) -> None:
-        self.adus += 1
         if side == self._client:
             server = self._connection.streams[1 - side]
             self._pairing.ask(Request(adu, self, server.acked))
@@ -71,7 +107,7 @@ class ModbusConversation:
         elif self._on_port:
             self._report("not_modbus", "low", ts, side=side, data=data[:_EVIDENCE_BYTES], length=len(data))
 
-    def gap(self, side: int, lost: int) -> None:
+    def gap(self, side: int, lost: int, *, cut: bool) -> None:
         for request in self._pairing.waiting():
             if side == self._client:
                 request.ask_gap = True
@@ -80,7 +116,8 @@ class ModbusConversation:
             if request.ask_gap and request.answer_gap:
                 self.give_up(request, "lost", "gap")
         if self._client is not None or self._on_port:
-            self._report("gap", "low", self._connection.last_ts, side=side, lost_bytes=lost)
+            code = "truncated" if cut else "gap"
+            self._report(code, "low", self._connection.last_ts, side=side, lost_bytes=lost)
 
     def close(self, reason: str) -> None:
         """Report what still waits: nothing will answer it on this connection."""
@@ -96,8 +133,8 @@ class ModbusConversation:
         self._tell_unanswered(request, status, reason)
 
     def _tell_unanswered(self, request: Request, status: Unanswered, reason: str) -> None:
-        data = unanswered(self._flow, request.adu, status, reason)
-        self._recorder.event(TRANSACTION, request.adu.ts, data)
+        data = unanswered(self._flow.data, request.adu, status, reason)
+        self._observer.transaction(self._flow, request.adu.ts, data)
 
     @property
     def _unseen(self) -> bool:
@@ -111,21 +148,20 @@ class ModbusConversation:
             self._tell_unanswered(request, "lost", "gap")
             request = None
         if request is None:
-            data = orphan(self._flow, response)
+            data = orphan(self._flow.data, response)
         else:
-            data = exchange(self._flow, request.adu, response)
+            data = exchange(self._flow.data, request.adu, response)
             if request.rivals:
                 data["pairing"] = "fifo"
             elif request.answer_gap or request.ask_gap or self._unseen:
                 data["pairing"] = "gap"
             if data["status"] == "malformed":
                 self._report("response_mismatch", "medium", response.ts, tid=response.tid)
-        self._recorder.event(TRANSACTION, response.ts, data)
+        self._observer.transaction(self._flow, response.ts, data)
 
-    def _claim(self, side: int, adu: Adu) -> None:
-        self._client = client = self._guess_client(side, adu)
-        ends = {"client": self._ends[client], "server": self._ends[1 - client]}
-        self._flow = {role: {"ip": ip, "port": port} for role, (ip, port) in ends.items()}
+    def _claim(self, side: int, adu: Adu, *, asks: bool = False) -> None:
+        self._client = client = side if asks else self._guess_client(side, adu)
+        self._flow = self._observer.flow(self._ends[client], self._ends[1 - client], self._traits, adu.ts)
 
     def _guess_client(self, side: int, adu: Adu) -> int:
         """Tell which side asks: by the port, by who began, by the shape of the ADU, by the higher port."""
@@ -143,10 +179,10 @@ class ModbusConversation:
         count = self._repeats.count(code)
         if count is None:
             return
-        if self._flow:
-            evidence["flow"] = self._flow
+        if self._client is not None:
+            evidence["flow"] = self._flow.data
         else:
             evidence["ends"] = [{"ip": ip, "port": port} for ip, port in self._ends]
         if side is not None:
             evidence["from"] = {"ip": self._ends[side][0], "port": self._ends[side][1]}
-        self._recorder.anomaly(ts, code, severity, _DETAILS[code], count=count, **evidence)
+        self._observer.recorder.anomaly(ts, code, severity, _DETAILS[code], count=count, **evidence)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-Fields: TypeAlias = dict[str, Any]
-Decoded: TypeAlias = tuple[Fields, bool]
+from gears.network_sniffer.modbus import rare
+from gears.network_sniffer.modbus.rare import Decoded, Fields
 
 EXCEPTION: Final = 0x80
 
@@ -201,28 +201,6 @@ def _read_write(unit: int, pdu: bytes) -> Decoded:
     return fields, True
 
 
-def _identify(unit: int, pdu: bytes) -> Decoded:
-    fields: Fields = {"target": {"unit": unit}}
-    if pdu[1] == 14:
-        fields["identification"] = {"code": pdu[2], "object": pdu[3]}
-        return fields, len(pdu) == 4
-    return fields, True
-
-
-def _identity(unit: int, pdu: bytes, request: bytes | None) -> Decoded:  # noqa: ARG001
-    if pdu[1] != 14:
-        return {}, True
-    identification = {"code": pdu[2], "conformity": pdu[3], "more_follows": pdu[4], "next_object": pdu[5]}
-    objects: dict[str, str] = {}
-    at = 7
-    for _ in range(pdu[6]):
-        start, end = at + 2, at + 2 + pdu[at + 1]
-        objects[str(pdu[at])] = pdu[start:end].decode("utf-8", "replace")
-        at = end
-    whole = at == len(pdu) and (request is None or request[1:2] == b"\x0e")
-    return ({"identification": {**identification, "objects": objects}}, True) if whole else ({}, False)
-
-
 _REQUESTS: Final[dict[int, Callable[[int, bytes], Decoded]]] = {
     **dict.fromkeys((1, 2, 3, 4), _read_request),
     5: _write_coil,
@@ -231,12 +209,12 @@ _REQUESTS: Final[dict[int, Callable[[int, bytes], Decoded]]] = {
     16: _write_registers,
     22: _mask_write,
     23: _read_write,
-    43: _identify,
+    **rare.REQUESTS,
 }
 
 _RESPONSES: Final[dict[int, Callable[[int, bytes, bytes | None], Decoded]]] = {
     **dict.fromkeys((1, 2), _read_bits),
     **dict.fromkeys((3, 4, 23), _read_registers),
     **dict.fromkeys((5, 6, 15, 16, 22), _echo),
-    43: _identity,
+    **rare.RESPONSES,
 }

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu, header_fault, is_chain, is_oversize, mbap
+from gears.network_sniffer.modbus.listener import Listener
 from gears.network_sniffer.modbus.pdu import is_public
-
-
-class Listener(Protocol):
-    """What takes the ADUs of a side."""
-
-    def recognises(self, side: int, adu: Adu, *, alone: bool) -> bool:
-        """Whether this is Modbus, asked where alignment is not certain. `alone`: it fills its segment."""
-
-    def adu(self, side: int, adu: Adu) -> None: ...
-
-    def violation(self, side: int, code: str, data: bytes, ts: int) -> None: ...
-
-    def gap(self, side: int, lost: int) -> None: ...
 
 
 class Side:
@@ -58,11 +44,16 @@ class Side:
         if at < end:
             self._keep(payload[at:], frame, ts)
 
-    def gap(self, lost: int) -> None:
+    def gap(self, lost: int, *, cut: bool) -> None:
         """Take note that the next `lost` bytes are missing."""
         self._abandon()
         self._sure = False
-        self._listener.gap(self._number, lost)
+        self._listener.gap(self._number, lost, cut=cut)
+
+    def boundary(self) -> None:
+        """A datagram ends here: what is begun will not go on."""
+        self._abandon()
+        self._sure = False
 
     def _join(self, payload: bytes, frame: int, ts: int) -> tuple[bytes, int, int, bool]:
         """Put what came before in front, unless the segment is whole ADUs that this would tear."""

@@ -1,57 +1,73 @@
-"""The data of `ot.transaction/1`: one exchange, the address beside the values. Pure."""
+"""The data of `ot.transaction/1`: one exchange, the address beside the values. Pure.
+
+What is asked is the same again and again, and so is most of what is answered: decoded and encoded once, it is
+kept for a while, and messages share it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
+from fluxrig.cbor import Fixed
 from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu
 from gears.network_sniffer.modbus.pdu import (
     EXCEPTION,
     EXCEPTIONS,
     NAMES,
-    Fields,
     decode_request,
     decode_response,
     is_public,
 )
+from gears.network_sniffer.modbus.rare import Decoded, Fields
 
 Unanswered: TypeAlias = Literal["timeout", "lost"]
 
-_OPS: Final = {fc: {"fc": fc, **({"name": NAMES[fc]} if fc in NAMES else {})} for fc in range(256)}
+_OPS: Final = [Fixed({"fc": fc, **({"name": NAMES[fc]} if fc in NAMES else {})}) for fc in range(256)]
+_KEPT_REQUEST: Final = 16
+_KEPT_RESPONSE: Final = 128
+"""PDUs longer than this are decoded each time."""
 
 
 def exchange(flow: Mapping[str, Any], request: Adu, response: Adu) -> Fields:
     """Describe a request and the response to it."""
-    data, fits = decode_request(request.unit, request.pdu)
-    data["op"] = _OPS[request.pdu[0]]
-    data["tid"] = request.tid
-    data["flow"] = flow
-    data["request"] = asked = _part(request)
-    data["response"] = answered = _part(response)
+    fields, fits = _asked(request.unit, request.pdu)
+    status, read = _answer(response, request.pdu if fits else None)
+    asked: Fields = {"ts": request.ts, "frame": request.frame, "length": request.length}
+    answered: Fields = {"ts": response.ts, "frame": response.frame, "length": response.length}
+    data: Fields = {
+        **fields,
+        "op": _OPS[request.pdu[0]],
+        "tid": request.tid,
+        "flow": flow,
+        "request": asked,
+        "response": answered,
+        **read,
+        "status": status,
+    }
     if response.ts >= request.ts:
         data["latency_us"] = (response.ts - request.ts) // 1000
-    status, read = _answer(request.unit, response, request.pdu if fits else None)
-    data.update(read)
     if not (request.whole and response.whole):
-        status = "truncated"
+        data["status"] = status = "truncated"
         _forget_values(data)
     elif status == "ok" and not fits:
-        status = "malformed"
-    data["status"] = status
+        data["status"] = status = "malformed"
+    if request.tid < 0:
+        del data["tid"]
     _add_integrity(data, request, response)
-    if not is_public(request.pdu) or status in ("malformed", "truncated"):
+    if status in ("malformed", "truncated") or not is_public(request.pdu):
         asked["pdu"], answered["pdu"] = request.pdu, response.pdu
     return data
 
 
 def unanswered(flow: Mapping[str, Any], request: Adu, status: Unanswered, reason: str) -> Fields:
     """Describe a request that got no response."""
-    data, fits = decode_request(request.unit, request.pdu)
-    data["op"] = _OPS[request.pdu[0]]
-    data["tid"] = request.tid
-    data["flow"] = flow
-    data["request"] = asked = _part(request)
+    fields, fits = _asked(request.unit, request.pdu)
+    asked: Fields = {"ts": request.ts, "frame": request.frame, "length": request.length}
+    data: Fields = {**fields, "op": _OPS[request.pdu[0]], "flow": flow, "request": asked}
+    if request.tid >= 0:
+        data["tid"] = request.tid
     data["status"] = status if request.whole else "truncated"
     data["reason"] = reason
     _add_integrity(data, request)
@@ -64,29 +80,47 @@ def unanswered(flow: Mapping[str, Any], request: Adu, status: Unanswered, reason
 
 def orphan(flow: Mapping[str, Any], response: Adu) -> Fields:
     """Describe a response whose request was not seen: its values are real, their addresses unknown."""
-    status, fields = _answer(response.unit, response, None)
+    status, fields = _answer(response, None)
+    answered: Fields = {"ts": response.ts, "frame": response.frame, "length": response.length}
     data: Fields = {"target": {"unit": response.unit}, **fields}
     data["op"] = _OPS[response.pdu[0] & ~EXCEPTION]
-    data["tid"] = response.tid
     data["flow"] = flow
-    data["response"] = answered = _part(response)
+    data["response"] = answered
+    if response.tid >= 0:
+        data["tid"] = response.tid
     data["status"] = "malformed" if status == "malformed" else "orphan_response"
     if not response.whole:
         data["status"] = "truncated"
-    _add_integrity(data, response)
-    if not response.whole:
         _forget_values(data)
+    _add_integrity(data, response)
     if not response.whole or status == "malformed" or not is_public(response.pdu):
         answered["pdu"] = response.pdu
     return data
 
 
-def _part(adu: Adu) -> dict[str, Any]:
-    return {"ts": adu.ts, "frame": adu.frame, "length": adu.length}
+def _asked(unit: int, pdu: bytes) -> Decoded:
+    return _asked_before(unit, pdu) if len(pdu) <= _KEPT_REQUEST else decode_request(unit, pdu)
 
 
-def _answer(unit: int, response: Adu, request: bytes | None) -> tuple[str, Fields]:
-    pdu = response.pdu
+@lru_cache(8192)
+def _asked_before(unit: int, pdu: bytes) -> Decoded:
+    fields, fits = decode_request(unit, pdu)
+    return _fixed(fields), fits
+
+
+def _answer(response: Adu, request: bytes | None) -> tuple[str, Fields]:
+    if len(response.pdu) <= _KEPT_RESPONSE:
+        return _answered_before(response.unit, response.pdu, request)
+    return _answered(response.unit, response.pdu, request)
+
+
+@lru_cache(4096)
+def _answered_before(unit: int, pdu: bytes, request: bytes | None) -> tuple[str, Fields]:
+    status, fields = _answered(unit, pdu, request)
+    return status, _fixed(fields)
+
+
+def _answered(unit: int, pdu: bytes, request: bytes | None) -> tuple[str, Fields]:
     if pdu[0] & EXCEPTION:
         if len(pdu) < 2:
             return "malformed", {}
@@ -96,15 +130,21 @@ def _answer(unit: int, response: Adu, request: bytes | None) -> tuple[str, Field
     return ("ok" if fits else "malformed"), fields
 
 
+def _fixed(fields: Fields) -> Fields:
+    return {name: Fixed(value) for name, value in fields.items()}
+
+
 def _forget_values(data: Fields) -> None:
     """What was cut has no values that could be trusted."""
-    for name in ("read", "write", "identification"):
+    for name in ("read", "write", "identification", "diagnostics", "encapsulated"):
         data.pop(name, None)
 
 
 def _add_integrity(data: Fields, *adus: Adu) -> None:
     """Tell what was read in spite of a breach of the specification."""
-    if any(adu.length > MAX_LENGTH for adu in adus):
-        data["integrity"] = "oversize"
-    elif any(adu.pdu[0] & EXCEPTION and len(adu.pdu) > 2 for adu in adus):
-        data["integrity"] = "trailing_bytes"
+    for adu in adus:
+        if adu.length > MAX_LENGTH:
+            data["integrity"] = "oversize"
+            return
+        if adu.pdu[0] & EXCEPTION and len(adu.pdu) > 2:
+            data["integrity"] = "trailing_bytes"

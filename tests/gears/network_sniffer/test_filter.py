@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gears.network_sniffer.bpf import assemble, compile_filter
 from gears.network_sniffer.capture_filter import accepts, parse_filter
-from gears.network_sniffer.network import tcp_segment
+from gears.network_sniffer.network import dissect
 from gears.network_sniffer.packet import LinkType
 
 
@@ -72,9 +72,9 @@ frames = st.builds(
 networks = st.sampled_from(["10.0.0.0/24", "10.0.0.0/8", "fd00::/112", "::/0"])
 direction = st.sampled_from(["", "src ", "dst "])
 primitives = st.one_of(
-    st.sampled_from(["tcp", "ip", "ip6"]),
+    st.sampled_from(["tcp", "udp", "ip", "ip6"]),
     st.builds("{}port {}".format, direction, port),
-    st.builds("tcp {}port {}".format, direction, port),
+    st.builds("{} {}port {}".format, st.sampled_from(["tcp", "udp"]), direction, port),
     st.builds("{}portrange 502-{}".format, direction, st.integers(502, 600)),
     st.builds("{}host {}".format, direction, st.sampled_from(ADDRESSES)),
     st.builds(
@@ -97,7 +97,7 @@ expressions = st.recursive(
 def test_kernel_and_file_agree(text, frame):
     """A filter takes the same frames live and from a file, whatever it says and whatever the frame."""
     expression = parse_filter(text)
-    key = tcp_segment(LinkType.ETHERNET, frame, len(frame))[0]
+    key = dissect(LinkType.ETHERNET, frame, len(frame))[0]
     assert bool(run_bpf(compile_filter(expression), frame)) == accepts(expression)(key)
 
 
@@ -133,7 +133,7 @@ def test_meaning(text, taken):
         "(tcp",
         "tcp)",
         "and",
-        "udp",
+        "icmp",
         "(" * 90,
     ],
 )

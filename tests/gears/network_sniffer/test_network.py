@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gears.network_sniffer.network import Skip, reverse, tcp_segment
+from gears.network_sniffer.network import Datagram, Fragment, Skip, dissect, reverse
 from gears.network_sniffer.packet import LinkType
 
 A6, B6 = bytes(15) + b"\x01", bytes(15) + b"\x02"
@@ -16,7 +16,7 @@ def ipv6(body, following=6):
 
 
 def segment(frame, length=None):
-    return tcp_segment(LinkType.ETHERNET, frame, len(frame) if length is None else length)
+    return dissect(LinkType.ETHERNET, frame, len(frame) if length is None else length)
 
 
 def test_segment(wire):
@@ -43,31 +43,34 @@ def test_lying_length(wire):
 
 
 def test_ipv6_extension_headers(wire):
-    """Options, routing and an atomic fragment header are stepped over; a real fragment is not guessed at."""
+    """Options, routing and an atomic fragment header are stepped over; a real fragment is told apart."""
     tcp = wire.tcp((wire.CLIENT, wire.SERVER), 7, 9, b"abc")
     hop = bytes([60, 0]) + bytes(6)
     destination = bytes([44, 0]) + bytes(6)
     assert segment(ipv6(hop + destination + bytes([6, 0, 0, 0]) + bytes(4) + tcp, 0))[4] == b"abc"
-    assert segment(ipv6(bytes([6, 0, 0, 8]) + bytes(4) + tcp, 44)) is Skip.FRAGMENT
+    found = segment(ipv6(bytes([6, 0, 0, 8]) + bytes(4) + tcp, 44))
+    assert found == Fragment(A6 + B6 + bytes(4), A6 + B6, 6, 8, False, tcp)
 
 
 def test_ipv4_fragment(wire):
     """A fragment is told apart, and not taken for a segment."""
     body = bytearray(wire.ipv4(wire.CLIENT, wire.SERVER, wire.tcp((wire.CLIENT, wire.SERVER), 7, 9, b"abc")))
     body[6:8] = b"\x20\x00"
-    assert segment(wire.ethernet(bytes(body))) is Skip.FRAGMENT
+    found = segment(wire.ethernet(bytes(body)))
+    assert isinstance(found, Fragment)
+    assert (found.offset, found.more, found.payload) == (0, True, bytes(body[20:]))
 
 
 def test_others():
     """Other protocols and link layers are told apart."""
     assert segment(bytes(12) + b"\x08\x06" + bytes(28)) is Skip.OTHER
-    assert tcp_segment(147, bytes(60), 60) is Skip.LINK
+    assert dissect(147, bytes(60), 60) is Skip.LINK
 
 
 @given(st.sampled_from(sorted(LinkType)), st.binary(max_size=120))
 def test_any_bytes(link, data):
     """No bytes whatever make the decoder raise."""
-    tcp_segment(link, data, len(data))
+    dissect(link, data, len(data))
 
 
 @given(st.data())
@@ -78,4 +81,4 @@ def test_damaged_headers(data):
     if frame:
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
     found = segment(bytes(frame), len(body))
-    assert isinstance(found, Skip) or (found[4] in bytes(frame) and found[5] >= 0)
+    assert isinstance(found, Skip | Datagram | Fragment) or (found[4] in bytes(frame) and found[5] >= 0)

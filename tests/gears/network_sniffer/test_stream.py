@@ -16,9 +16,12 @@ class Bytes:
     def data(self, payload, frame, ts):
         self.got += payload
 
-    def gap(self, lost):
+    def gap(self, lost, *, cut):
         self.gaps += 1
         self.got += [None] * lost
+
+    def boundary(self):
+        pass
 
 
 def stream(limit=1 << 20, total=1 << 30, start=0):

@@ -1,0 +1,13 @@
+"""What observers know of Modbus in each of its framings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gears.network_sniffer.flow import Traits
+
+WRITES: Final = frozenset({5, 6, 15, 16, 21, 22, 23})
+
+TCP: Final = Traits("modbus/tcp", WRITES)
+UDP: Final = Traits("modbus/udp", WRITES)
+RTU: Final = Traits("modbus/rtu", WRITES)

@@ -1,0 +1,162 @@
+"""What is made of exchanges, whatever the protocol: events, values, links, assets, and what is unusual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gears.network_sniffer.asset import Asset
+from gears.network_sniffer.baseline import Baseline
+from gears.network_sniffer.devices import Devices
+from gears.network_sniffer.events import ASSET, LINK, TRANSACTION, VALUE, Recorder, Repeats
+from gears.network_sniffer.flow import End, Flow, Traits, end_fields
+from gears.network_sniffer.link import Link
+from gears.network_sniffer.values import Change, Values
+
+_ANSWERED: Final = frozenset({"ok", "exception", "orphan_response", "malformed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is learned and remembered."""
+
+    learn_ns: int = 3_600_000_000_000
+    values: int = 262_144
+    assets: int = 16_384
+    """Also of links."""
+    devices: Devices = field(default_factory=dict)
+
+
+class Observer:
+    """Takes exchanges and connections, records events."""
+
+    def __init__(self, recorder: Recorder, scope: Scope) -> None:
+        self.recorder = recorder
+        self.forgotten = 0
+        """Assets and links that had to go for newer ones."""
+        self._limit = scope.assets
+        self._values = Values(scope.values, scope.devices)
+        self._baseline = Baseline(scope.learn_ns)
+        self._links: dict[tuple[str, str, int, str], Link] = {}
+        self._assets: dict[str, Asset] = {}
+        self._changed: dict[str, Asset] = {}
+        self._macs: dict[str, str] = {}
+        self._repeats = Repeats()
+        self._wants_values = recorder.wants(VALUE)
+
+    def flow(self, client: End, server: End, traits: Traits, ts: int) -> Flow:
+        """Give the flow of a connection whose protocol and roles are known now."""
+        key = (client[0], *server, traits.name)
+        link = self._links.get(key)
+        if link is None:
+            if len(self._links) >= self._limit:
+                self._report_link(self._links.pop(next(iter(self._links))), ts)
+                self.forgotten += 1
+            link = self._links[key] = Link(client[0], server, traits.name, ts)
+        flow = Flow(client, server, traits, link)
+        self._take_part(client[0], "client", f"{traits.name}", ts)
+        self._take_part(server[0], "server", f"{traits.name}:{server[1]}", ts)
+        return flow
+
+    def meet(self, ip: str, mac: str) -> None:
+        """Note which MAC address an IP address was seen with, before it is known to be an asset."""
+        if len(self._macs) >= 4 * self._limit:
+            self._macs.clear()
+        self._macs[ip] = mac
+
+    def transaction(self, flow: Flow, ts: int, data: dict[str, Any]) -> None:
+        """Take an exchange: what a protocol tells as `ot.transaction/1`, true at `ts`."""
+        ident = self.recorder.event(TRANSACTION, ts, data)
+        flow.link.count(data, ts)
+        status = data["status"]
+        if self._wants_values and status == "ok" and "pairing" not in data:
+            for change in self._values.changes(flow, data):
+                self._report_value(flow, data, ts, change, ident)
+        fc, unit = data["op"]["fc"], data["target"]["unit"]
+        if (unit, fc) not in flow.link.known or status == "exception":
+            self._look_closer(flow, fc, unit, ts, data)
+        if "identification" in data and "objects" in data["identification"]:
+            asset = self._asset(flow.server[0], ts)
+            asset.identify(unit, data["identification"]["objects"], self.recorder.frame, ts)
+
+    def tick(self, now_ns: int) -> None:
+        """Report assets that became known, or better known."""
+        changed, self._changed = self._changed, {}
+        for asset in changed.values():
+            self._report_asset(asset, now_ns)
+
+    def report(self, now_ns: int) -> None:
+        """Report every link that was used since the last time."""
+        used = [link for link in self._links.values() if link.changed]
+        for link in used:
+            for ip in (link.client, link.server[0]):
+                if ip in self._assets:
+                    asset = self._assets[ip]
+                    asset.last_ts = max(asset.last_ts, link.last_ts)
+        self.tick(now_ns)
+        for link in used:
+            self._report_link(link, now_ns)
+
+    def finish(self, now_ns: int) -> None:
+        """Report all assets and links as they are at the end."""
+        self._changed = dict(self._assets)
+        self.report(now_ns)
+
+    def _look_closer(self, flow: Flow, fc: int, unit: int, ts: int, data: Mapping[str, Any]) -> None:
+        if data["status"] in _ANSWERED:
+            self._asset(flow.server[0], ts).note("units", unit, self.recorder.frame, ts, f"answers as {unit}")
+        exception = data["exception"]["code"] if "exception" in data else None
+        for code, severity, detail, evidence in self._baseline.findings(flow, fc, unit, ts, exception):
+            count = self._repeats.count(f"{code} {flow.client[0]} {flow.server_key}")
+            if count is not None:
+                self.recorder.anomaly(ts, code, severity, detail, count=count, flow=flow.data, **evidence)
+
+    def _take_part(self, ip: str, role: str, protocol: str, ts: int) -> None:
+        asset, frame = self._asset(ip, ts), self.recorder.frame
+        asset.note("roles", role, frame, ts, f"{role} of {protocol}")
+        asset.note("protocols", protocol, frame, ts, f"{role} of {protocol}")
+        if mac := self._macs.pop(ip, None):
+            asset.note("macs", mac, frame, ts, "Ethernet header: its own, or that of a router")
+
+    def _asset(self, ip: str, ts: int) -> Asset:
+        asset = self._assets.get(ip)
+        if asset is None:
+            if len(self._assets) >= self._limit:
+                oldest = self._assets.pop(next(iter(self._assets)))
+                self._changed.pop(oldest.ip, None)
+                self._report_asset(oldest, ts)
+                self.forgotten += 1
+            asset = self._assets[ip] = Asset(ip, ts, self._changed)
+        asset.last_ts = max(asset.last_ts, ts)
+        return asset
+
+    def _report_asset(self, asset: Asset, ts: int) -> None:
+        self.recorder.event(ASSET, ts, asset.data())
+
+    def _report_link(self, link: Link, ts: int) -> None:
+        link.changed = False
+        self.recorder.event(LINK, ts, link.data())
+
+    def _report_value(
+        self, flow: Flow, data: Mapping[str, Any], ts: int, change: Change, ident: bytes | None
+    ) -> None:
+        value: dict[str, Any] = {
+            "server": end_fields(flow.server),
+            "unit": data["target"]["unit"],
+            "table": change.table,
+            "address": change.address,
+            "new": change.new,
+            "cause": change.cause,
+            "frame": self.recorder.frame,
+        }
+        if change.old is not None:
+            value["old"] = change.old
+        if change.cause == "write":
+            value["client"] = {"ip": flow.client[0]}
+        uns, meta = None, None
+        if change.named is not None and change.device is not None:
+            value["name"], value["type"] = change.named.tag.name, change.named.tag.type
+            uns, unit = change.device.uns, change.named.unit
+            meta = {f"unit.{change.named.tag.name}": unit} if unit else None
+        self.recorder.event(VALUE, ts, value, uns=uns, meta=meta, ref=ident)

@@ -1,0 +1,148 @@
+"""The registers and coils of all servers as they were last seen, and what changes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from fluxrig.modbus.tag import Value
+from gears.network_sniffer.devices import Device, Devices, Named, tag_value
+from gears.network_sniffer.flow import Flow
+
+TABLES: Final = frozenset({"coil", "discrete", "holding", "input"})
+MAX_BLOCKS: Final = 64
+"""Reads of one table that are remembered as a whole, to see quickly that nothing changed."""
+IMAGE_COST: Final = 64
+"""What a table costs besides its values, in values."""
+
+Key: TypeAlias = tuple[str, int, str]
+"""Server, unit, table."""
+
+
+class Change(NamedTuple):
+    """A value that is not what it was."""
+
+    table: str
+    address: int
+    old: Value | None
+    new: Value
+    cause: str
+    named: Named | None = None
+    device: Device | None = None
+
+
+class Image:
+    """One table of one unit of one server."""
+
+    __slots__ = ("blocks", "covered", "device", "named", "tags", "values", "version")
+
+    def __init__(self, device: Device | None, table: str) -> None:
+        self.values: dict[int, int] = {}
+        self.version = 0
+        """Grows with every change."""
+        self.blocks: dict[int, tuple[int, Sequence[int]]] = {}
+        """By address: the version when these values were seen there."""
+        self.device = device
+        self.tags = device.tables.get(table, ()) if device else ()
+        self.named: dict[str, Value] = {}
+        self.covered = frozenset(at for tag in self.tags for at in range(tag.tag.start, tag.tag.end))
+
+    def remember(self, address: int, values: Sequence[int]) -> int:
+        """Remember what was seen at an address as a whole; give how many more values are held for that."""
+        released = 0
+        if address in self.blocks:
+            released = len(self.blocks[address][1])
+        elif len(self.blocks) >= MAX_BLOCKS:
+            released = sum(len(known) for _, known in self.blocks.values())
+            self.blocks.clear()
+        self.blocks[address] = self.version, values
+        return len(values) - released
+
+    @property
+    def held(self) -> int:
+        return IMAGE_COST + len(self.values) + sum(len(known) for _, known in self.blocks.values())
+
+
+class Values:
+    """All tables of all servers, bounded: then the tables that were met first are forgotten."""
+
+    def __init__(self, limit: int, devices: Devices) -> None:
+        self.held = 0
+        """Values that are kept, each register as seen and as part of a read."""
+        self._limit = limit
+        self._devices = devices
+        self._images: dict[Key, Image] = {}
+
+    def changes(self, flow: Flow, data: Mapping[str, Any]) -> Iterator[Change]:
+        """Take an exchange that went well and whose pairing is certain; give what it changed, or showed."""
+        target = data["target"]
+        write = data.get("write")
+        if write is not None:
+            yield from self._written(flow, target, write)
+        read = data.get("read")
+        if read is not None and target.get("table") in TABLES and "values" in read:
+            values, address = read["values"], target["address"]
+            image = self._image(flow, target["unit"], target["table"])
+            known = image.blocks.get(address)
+            if known is None or known[0] != image.version or known[1] != values:
+                yield from self._see(image, target["table"], address, values, "read")
+
+    def _written(self, flow: Flow, target: Mapping[str, Any], write: Mapping[str, Any]) -> Iterator[Change]:
+        address, table = write.get("address", target.get("address")), target.get("table")
+        if address is None or table not in TABLES:
+            return
+        image = self._image(flow, target["unit"], table)
+        if "values" in write:
+            yield from self._see(image, table, address, write["values"], "write")
+        elif "and_mask" in write and address in image.values:
+            kept = image.values[address] & write["and_mask"]
+            value = kept | (write["or_mask"] & ~write["and_mask"] & 0xFFFF)
+            yield from self._see(image, table, address, [value], "write")
+
+    def _see(
+        self, image: Image, table: str, address: int, values: Sequence[int], cause: str
+    ) -> Iterator[Change]:
+        known, changed, before = image.values, False, len(image.values)
+        for at, value in enumerate(values, address):
+            old = known.get(at)
+            if old != value:
+                changed, known[at] = True, value
+                if old is not None and at not in image.covered:
+                    yield Change(table, at, old, value, cause)
+        image.version += changed
+        if image.tags:
+            yield from self._name(image, table, address, values, cause)
+        self.held += len(known) - before + image.remember(address, values)
+        if self.held > self._limit:
+            self._forget(image)
+
+    def _name(
+        self, image: Image, table: str, start: int, values: Sequence[int], cause: str
+    ) -> Iterator[Change]:
+        """Give the tags that changed. Only what one exchange shows whole has a value: halves may not fit."""
+        end = start + len(values)
+        for named in image.tags:
+            tag = named.tag
+            if tag.start < start or tag.end > end:
+                continue
+            new, old = tag_value(tag, values, start), image.named.get(tag.name)
+            if new is not None and new != old:
+                image.named[tag.name] = new
+                yield Change(table, tag.start, old, new, cause, named, image.device)
+
+    def _image(self, flow: Flow, unit: int, table: str) -> Image:
+        key = flow.server_key, unit, table
+        image = self._images.get(key)
+        if image is None:
+            image = self._images[key] = Image(self._devices.get((*flow.server, unit)), table)
+            self.held += IMAGE_COST
+        return image
+
+    def _forget(self, spared: Image) -> None:
+        """Make room: the tables met first go, and what they held is met anew."""
+        for key, image in list(self._images.items()):
+            if self.held <= self._limit * 3 // 4:
+                break
+            if image is not spared:
+                del self._images[key]
+                self.held -= image.held
