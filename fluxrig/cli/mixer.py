@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from fluxrig.cli import console
+from fluxrig.cli import audit, console
+from fluxrig.cli.audit import DataOption, folder
 from fluxrig.cli.console import JsonOption, VersionOption, print_json
 from fluxrig.cli.logs import LogLevel, set_up_logs
 from fluxrig.cli.options import seconds
 from fluxrig.cli.signals import until_told
-
-if TYPE_CHECKING:
-    from mixer.folder import Folder
 
 app = typer.Typer(
     name="mixer",
@@ -26,30 +23,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-audit = typer.Typer(help="The audit store: every message as a row of Parquet.", no_args_is_help=True)
-app.add_typer(audit, name="audit")
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        help="The Mixer's data folder.",
-        envvar="FLUXRIG_MIXER_DATA",
-        file_okay=False,
-        show_default="~/.local/share/fluxrig/mixer",
-    ),
-]
+app.add_typer(audit.app, name="audit")
 
 
 @app.callback()
 def _options(version: VersionOption = False) -> None:
     pass
-
-
-def _folder(data: Path | None) -> Folder:
-    from mixer.folder import Folder, default_path
-
-    return Folder(data or default_path())
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -95,7 +74,7 @@ def up(
         seconds(sync)
     host, port = _address(listen)
     roll = Roll(rows=commit_rows, age_s=commit_every)
-    mixer = Mixer(_folder(data), Options(host, port, client_port, roll, sync))
+    mixer = Mixer(folder(data), Options(host, port, client_port, roll, sync))
 
     def ready(where: dict[str, Any]) -> None:
         if as_json:
@@ -110,7 +89,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show the Racks, and how far the audit store is. Exits 1 when no Mixer runs on the folder."""
     from mixer.status import status as ask
 
-    found = asyncio.run(ask(_folder(data)))
+    found = asyncio.run(ask(folder(data)))
     if as_json:
         print_json(found)
     else:
@@ -140,48 +119,6 @@ def _print_status(found: dict[str, Any]) -> None:
         backlog = str(one.get("backlog", "unknown"))
         streams.add_row(one["stream"], backlog, *rows, str(one["files"]), size, one.get("trouble", ""))
     show(racks, streams)
-
-
-@audit.command()
-def query(
-    sql: Annotated[
-        str, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
-    ],
-    data: DataOption = None,
-    as_json: JsonOption = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
-    rows: Annotated[int, typer.Option(min=1, help="The most rows that a table shows.")] = 100,
-    memory: Annotated[int, typer.Option(min=64, help="The most memory to use, in MiB.")] = 1024,
-    timeout: Annotated[
-        float, typer.Option(parser=seconds, metavar="DURATION", help="The longest to wait for the answer.")
-    ] = "5m",  # type: ignore[assignment]
-) -> None:
-    """Ask the audit store in SQL (DuckDB), also while the Mixer writes.
-
-    Tables: messages (one row a message), samples (one row a tag value), quarantine (what could not be
-    decoded). DESCRIBE messages shows the columns. Times are in UTC.
-    """
-    from mixer.audit.query import Limits
-    from mixer.audit.query import query as run
-
-    if as_json and as_csv:
-        raise typer.BadParameter("choose one of --json and --csv")
-    text = sys.stdin.read() if sql == "-" else sql
-    with run(_folder(data).audit, text, Limits(memory_mib=memory, time_s=timeout)) as reader:
-        _print_rows(reader, as_json, as_csv, rows)
-
-
-def _print_rows(reader: Any, as_json: bool, as_csv: bool, max_rows: int) -> None:
-    from rich.console import Console
-
-    from mixer.audit import output
-
-    if as_json:
-        output.write_json(reader, sys.stdout)
-    elif as_csv:
-        output.write_csv(reader, sys.stdout)
-    elif output.print_table(reader, Console(), max_rows):
-        typer.echo(f"only the first {max_rows} rows; --rows shows more, --json and --csv give all", err=True)
 
 
 def main() -> None:

@@ -1,0 +1,210 @@
+"""`mixer audit`: the store as analysts, auditors and operators use it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fluxrig.cli.console import JsonOption, print_json
+from fluxrig.cli.options import seconds
+
+if TYPE_CHECKING:
+    from mixer.audit.verify import Report
+    from mixer.folder import Folder
+
+app = typer.Typer(help="The audit store: every message as a row of Parquet.", no_args_is_help=True)
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The Mixer's data folder.",
+        envvar="FLUXRIG_MIXER_DATA",
+        file_okay=False,
+        show_default="~/.local/share/fluxrig/mixer",
+    ),
+]
+KeyOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="A public key to trust; several are tried.",
+        exists=True,
+        dir_okay=False,
+        show_default="signing.pub in the data folder",
+    ),
+]
+
+
+def folder(data: Path | None) -> Folder:
+    """Give the data folder that a command works on."""
+    from mixer.folder import Folder, default_path
+
+    return Folder(data or default_path())
+
+
+def moment(text: str) -> datetime:
+    """Parse an option's point in time: a date, an ISO 8601 time (UTC unless it says), or how long ago."""
+    if re.fullmatch(r"[0-9.]+ *[a-zµ]+", text):
+        return datetime.fromtimestamp(datetime.now(UTC).timestamp() - seconds(text), UTC)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time; such as 2026-11-21, 2026-11-21T08:00 or 7d") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
+    ],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="The most rows that a table shows.")] = 100,
+    memory: Annotated[int, typer.Option(min=64, help="The most memory to use, in MiB.")] = 1024,
+    timeout: Annotated[
+        float, typer.Option(parser=seconds, metavar="DURATION", help="The longest to wait for the answer.")
+    ] = "5m",  # type: ignore[assignment]
+) -> None:
+    """Ask the audit store in SQL (DuckDB), also while the Mixer writes.
+
+    Tables: messages (one row a message), samples (one row a tag value), quarantine (what could not be
+    decoded). DESCRIBE messages shows the columns. Times are in UTC.
+    """
+    from mixer.audit.query import Limits
+    from mixer.audit.query import query as run
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    text = sys.stdin.read() if sql == "-" else sql
+    with run(folder(data).audit, text, Limits(memory_mib=memory, time_s=timeout)) as reader:
+        _print_rows(reader, as_json, as_csv, rows)
+
+
+def _print_rows(reader: Any, as_json: bool, as_csv: bool, max_rows: int) -> None:
+    from rich.console import Console
+
+    from mixer.audit import output
+
+    if as_json:
+        output.write_json(reader, sys.stdout)
+    elif as_csv:
+        output.write_csv(reader, sys.stdout)
+    elif output.print_table(reader, Console(), max_rows):
+        typer.echo(f"only the first {max_rows} rows; --rows shows more, --json and --csv give all", err=True)
+
+
+@app.command()
+def verify(
+    data: DataOption = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(help="An audit folder by itself, such as a copy that an auditor has.", file_okay=False),
+    ] = None,
+    key: KeyOption = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment,
+            metavar="TIME",
+            help="Check only rows committed since then: a date, a time, or how long ago, such as 7d.",
+        ),
+    ] = None,
+    head: Annotated[
+        str, typer.Option(metavar="NUMBER:DIGEST", help="A head noted earlier, which must still be there.")
+    ] = "",
+    jobs: Annotated[int, typer.Option(min=0, help="How many processes; 0 takes one a core.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that nothing in the audit store was changed, removed, added or moved. Exits 1 when something was.
+
+    Every row is recomputed from the Parquet files alone, offline. Of what is found, file and row are named;
+    rows count from 0, lines of the manifest from 1. Note the head that this prints, and give it to --head the
+    next time: it finds even a folder that was put back to an older state.
+    """
+    from fluxrig.evidence import PUBLIC_NAME, PublicKeys
+    from mixer.audit.verify import Scope
+    from mixer.audit.verify import verify as run
+
+    where = audit or folder(data).audit
+    keys = PublicKeys.load(key or [where.absolute().parent / PUBLIC_NAME])
+    with _progress("rows") as advance:
+        report = run(where, keys, Scope(since, head, jobs), advance)
+    if as_json:
+        print_json(_report(report))
+    else:
+        _print_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "commits": report.lines,
+        "files": report.files,
+        "rows": report.rows,
+        "pruned_files": report.pruned,
+        "head": report.head,
+        "faults": [one._asdict() for one in report.findings],
+    }
+
+
+def _print_report(report: Report) -> None:
+    for one in report.findings:
+        row = "" if one.row is None else f":{one.row}"
+        message = f" (message {one.id})" if one.id else ""
+        typer.echo(f"{one.file}{row}: {one.what}{message}")
+    result = "all as it was signed" if report.ok else f"{len(report.findings)} things are not as signed"
+    pruned = f", {report.pruned} files pruned" if report.pruned else ""
+    typer.echo(f"{report.lines} commits, {report.files} files, {report.rows} rows{pruned}: {result}")
+    typer.echo(f"head {report.head}")
+
+
+@app.command()
+def prove(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The id of a message.", show_default=False)],
+    data: DataOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the proof there, not to stdout.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Print a proof, as JSON, that a message is in the audit store as it was written.
+
+    A third party checks it with `fluxrig verify-proof FILE --key signing.pub`: the path through an RFC 6962
+    Merkle tree to a root that the Mixer signed. An id that several rows have gives the proof of the first.
+    """
+    from mixer.audit.prove import prove as run
+
+    proofs = run(folder(data).audit, id)
+    text = next(proofs).text()
+    if more := sum(1 for _ in proofs):
+        typer.echo(f"{more} more rows have this id; this is the proof of the first", err=True)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", "utf-8")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how far a long command is, where someone looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
