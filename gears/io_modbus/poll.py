@@ -1,4 +1,4 @@
-"""One poll after another over one connection: which blocks to read, and which tags are illegal.
+"""One poll after another of the tags of one interval: which blocks to read, and which tags are illegal.
 
 When a device calls a block illegal, the block is halved until the tags to blame stand alone: one wrong
 address costs its own value and no neighbour's. Tags found illegal are left out, and tried again one by one,
@@ -8,17 +8,16 @@ rarely.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from gears.io_modbus.address import Table
-from gears.io_modbus.connection import Lost, Refusal
-from gears.io_modbus.plan import Block, plan
-from gears.io_modbus.quality import ILLEGAL, exception_reason
-from gears.io_modbus.tag import Tag, Value
-
-Read: TypeAlias = Callable[[Table, int, int], Awaitable[list[int]]]
+from fluxrig.modbus.decode import BlockDecoder
+from fluxrig.modbus.pdu import Refusal, read_request
+from fluxrig.modbus.plan import Block
+from fluxrig.modbus.quality import ILLEGAL, exception_reason
+from fluxrig.modbus.tag import Tag, Value
+from gears.io_modbus.line import Answer, Lost
 
 RETRY_ILLEGAL_NS: Final = 60_000_000_000
 """Each illegal tag is tried again about once in this time, at most one a poll."""
@@ -26,31 +25,63 @@ MAX_HALVINGS: Final = 32
 """Blocks halved in one poll; the rest wait for the next, so that a wrong tag list does not stall polling."""
 
 
+class Query:
+    """A block with all that is needed to read it, made once."""
+
+    __slots__ = ("block", "decode", "request")
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.request = read_request(block.table, block.start, block.count)
+        self.decode = BlockDecoder(block.tags, block.start)
+
+
+Read: TypeAlias = Callable[[Query], Awaitable[Answer]]
+Plan: TypeAlias = Callable[[Iterable[Tag]], tuple[Block, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one request gave: values, and for tags whose bytes mean nothing the reason."""
+
+    values: Mapping[str, Value]
+    reasons: Mapping[str, str]
+    sent_ns: int
+    answered_ns: int
+
+
 @dataclass(slots=True)
 class Readings:
-    """What one poll gave: a value or a reason for each tag."""
+    """What one poll gave: for each tag a value in one of the requests, or a reason."""
 
-    values: dict[str, Value] = field(default_factory=dict)
+    requests: list[Reading] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
     lost: Lost | None = None
-    """What ended the connection in the middle of the poll."""
+    """What ended the poll in its middle."""
 
-    def take(self, block: Block, answer: list[int]) -> None:
-        for tag in block.tags:
-            self.values[tag.name] = tag.value_in(answer, block.start)
+    @property
+    def values(self) -> Mapping[str, Value]:
+        if len(self.requests) == 1:
+            return self.requests[0].values
+        return {name: value for request in self.requests for name, value in request.values.items()}
+
+    def take(self, query: Query, answer: Answer) -> None:
+        values, reasons = query.decode(answer.payload)
+        self.requests.append(Reading(values, reasons, answer.sent_ns, answer.answered_ns))
+        self.reasons.update(reasons)
 
     def blame(self, block: Block, reason: str) -> None:
         self.reasons.update((tag.name, reason) for tag in block.tags)
 
 
 class Poller:
-    """Polls the tags of one device."""
+    """Polls tags of one device."""
 
-    def __init__(self, tags: Iterable[Tag], max_hole: int) -> None:
+    def __init__(self, tags: Iterable[Tag], plan: Plan) -> None:
         self._tags = tuple(tags)
-        self._plan = plan(self._tags, max_hole)
-        self._blocks = self._plan
-        self._illegal: deque[Block] = deque()
+        self._plan = tuple(map(Query, plan(self._tags)))
+        self._queries = self._plan
+        self._illegal: deque[Query] = deque()
         self._reasons: dict[str, str] = {}
         self._retry_ns = 0
 
@@ -58,6 +89,11 @@ class Poller:
     def illegal(self) -> dict[str, str]:
         """The tags that the device calls illegal, and its reason."""
         return dict(self._reasons)
+
+    @property
+    def probe(self) -> Query:
+        """The first request, to see whether the device answers at all."""
+        return (self._queries or self._plan)[0]
 
     async def poll(self, read: Read, now_ns: int) -> Readings:
         """Read all tags once. `now_ns` is a clock that never steps."""
@@ -68,33 +104,36 @@ class Poller:
             await self._read_blocks(read, readings, now_ns)
         except Lost as lost:
             readings.lost = lost
-            readings.reasons = {t.name: lost.reason for t in self._tags if t.name not in readings.values}
+            values = readings.values
+            missing = (tag.name for tag in self._tags if tag.name not in values)
+            readings.reasons = {name: readings.reasons.get(name, lost.reason) for name in missing}
         readings.reasons.update(self._reasons)
         return readings
 
     async def _read_blocks(self, read: Read, readings: Readings, now_ns: int) -> None:
         """Read block by block, and keep the blocks as this poll had to cut them."""
-        pending, kept, halvings = deque(self._blocks), [], 0
+        pending, kept, halvings = deque(self._queries), [], 0
         while pending:
-            block = pending.popleft()
+            query = pending.popleft()
             try:
-                readings.take(block, await read(block.table, block.start, block.count))
+                readings.take(query, await read(query))
             except Refusal as refusal:
+                block = query.block
                 can_halve = refusal.code in ILLEGAL and len(block.tags) > 1
                 if can_halve and halvings < MAX_HALVINGS:
                     halvings += 1
-                    pending.extendleft(reversed(block.halves()))
+                    pending.extendleft(map(Query, reversed(block.halves())))
                     continue
                 readings.blame(block, exception_reason(refusal.code))
                 if refusal.code in ILLEGAL and not can_halve:
-                    self._leave_out(block, refusal, now_ns)
+                    self._leave_out(query, refusal, now_ns)
                     continue
-            kept.append(block)
-        self._blocks = tuple(kept)
+            kept.append(query)
+        self._queries = tuple(kept)
 
-    def _leave_out(self, block: Block, refusal: Refusal, now_ns: int) -> None:
-        self._illegal.append(block)
-        self._reasons[block.tags[0].name] = exception_reason(refusal.code)
+    def _leave_out(self, query: Query, refusal: Refusal, now_ns: int) -> None:
+        self._illegal.append(query)
+        self._reasons[query.block.tags[0].name] = exception_reason(refusal.code)
         self._put_off(now_ns)
 
     def _put_off(self, now_ns: int) -> None:
@@ -102,13 +141,13 @@ class Poller:
 
     async def _retry(self, read: Read, now_ns: int) -> None:
         """Try the illegal tag that waited longest. If it answers, the device has changed: begin anew."""
-        block = self._illegal[0]
+        query = self._illegal[0]
         self._illegal.rotate(-1)
         self._put_off(now_ns)
         try:
-            await read(block.table, block.start, block.count)
+            await read(query)
         except Refusal:
             return
-        self._blocks = self._plan
+        self._queries = self._plan
         self._illegal.clear()
         self._reasons.clear()

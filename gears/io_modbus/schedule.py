@@ -15,17 +15,24 @@ class Schedule:
         """Polls that outlasted the next tick."""
         self.skipped = 0
         """Ticks that had no poll."""
+        self.tick_ns = start_ns
+        """When the present poll should have begun."""
         self._period_ns = period_ns
-        self._tick_ns = start_ns
 
     def wait_ns(self, now_ns: int) -> int:
         """Go on to the next tick after a poll that ended at `now_ns`, and give how long to wait for it."""
-        self._tick_ns += self._period_ns
-        late_ns = now_ns - self._tick_ns
+        self.tick_ns += self._period_ns
+        late_ns = now_ns - self.tick_ns
         if late_ns <= 0:
             return -late_ns
         self.overruns += 1
         missed = late_ns // self._period_ns
         self.skipped += missed
-        self._tick_ns += missed * self._period_ns
+        self.tick_ns += missed * self._period_ns
         return 0
+
+    def rejoin_ns(self, now_ns: int) -> int:
+        """Go on after a time without polls, and give how long to wait for the next tick."""
+        missed = max(0, (now_ns - self.tick_ns) // self._period_ns)
+        self.tick_ns += (missed + 1) * self._period_ns
+        return self.tick_ns - now_ns

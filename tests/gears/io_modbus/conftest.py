@@ -8,10 +8,10 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from fluxrig.errors import Disconnected
 from fluxrig.testing import Workbench, context
 from gears.io_modbus.config import Config
 from gears.io_modbus.gear import IoModbus
+from gears.io_modbus.line import Lost
 
 UNIT = 1
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -109,7 +109,7 @@ def refusal(request, code):
 
 
 class Rig:
-    """A gear kept running as the engine does: reopened whenever it says that the peer is gone."""
+    """A gear at work, and a list of the requests that got no right answer."""
 
     def __init__(self, gear):
         self.gear = gear
@@ -118,17 +118,20 @@ class Rig:
         self._task = None
 
     async def start(self):
-        self._task = asyncio.create_task(self._run())
+        await self.gear.open()
+        for unit in self.gear.units.values():
+            unit.ask = self._noting(unit.ask)
+        self._task = asyncio.create_task(self.gear.run(self.bench.emit))
 
-    async def _run(self):
-        while True:
+    def _noting(self, ask):
+        async def noting(request, **terms):
             try:
-                await self.gear.open()
-                await self.gear.run(self.bench.emit)
-            except Disconnected as error:
-                self.losses.append(error)
-                await self.gear.close()
-                await asyncio.sleep(0.01)
+                return await ask(request, **terms)
+            except Lost as lost:
+                self.losses.append(lost)
+                raise
+
+        return noting
 
     async def stop(self):
         self._task.cancel()

@@ -7,7 +7,8 @@ from subprocess import run
 import pytest
 from pydantic import ValidationError
 
-from gears.io_modbus.config import Config, parse_endpoint
+from gears.io_modbus.config import Config
+from gears.io_modbus.endpoint import Endpoint, Serial, parse_endpoint
 
 
 def config(tags=None, **values):
@@ -27,9 +28,23 @@ def config(tags=None, **values):
         ({"at": "holding/0", "type": "bool"}, "read it as uint16"),
         ({"at": "holding/0", "scale": 0}, "scale 0"),
         ({"at": "holding/0", "scale": float("nan")}, "finite"),
-        ({"at": "holding/0", "order": "ABDC"}, "'ABCD', 'CDAB', 'BADC' or 'DCBA'"),
-        ({"at": "holding/0", "type": "float64"}, "float32"),
-        ({"at": 40001}, "holding/0"),
+        ({"at": "holding/0", "order": "ABDC"}, "'ABCD', 'CDAB', 'BADC'"),
+        ({"at": "holding/0", "order": "HGFEDCBA"}, "write DCBA"),
+        ({"at": "holding/0", "type": "int8_low", "order": "DCBA"}, "no order"),
+        ({"at": "holding/0", "type": "double"}, "float64"),
+        ({"at": "holding/0", "type": "string"}, "add length"),
+        ({"at": "holding/0", "length": 3}, "no string"),
+        ({"at": "holding/0", "type": "string", "length": 4, "order": "CDAB"}, "ABCD, or BADC"),
+        ({"at": "holding/0", "type": "string", "length": 4, "scale": 2}, "no scale"),
+        ({"at": "holding/0.3", "type": "uint16"}, "one bit; leave out type"),
+        ({"at": "holding/0.3", "scale": 2}, "no scale"),
+        ({"at": 40000}, "holding/0"),
+        ({"at": "holding/0", "every": "1ms"}, "5ms"),
+        ({"at": "input/0", "write": True}, "only coils and holding"),
+        ({"at": "holding/0", "max": 3}, "add write: true"),
+        ({"at": "holding/0", "write": True, "min": 3, "max": 2}, "no value could"),
+        ({"at": "holding/0", "write": True, "allowed": [1, 70000]}, "beyond what a uint16"),
+        ({"at": "coil/0", "write": True, "max": 1}, "no max"),
         ({"at": "holding/0", "adress": 1}, "Extra inputs"),
     ],
 )
@@ -43,7 +58,7 @@ def test_a_wrong_tag_is_refused_with_the_mend(tag, mend):
     "endpoint",
     [
         "10.0.0.1:502",
-        "udp://10.0.0.1:502",
+        "tcp:/10.0.0.1",
         "tcp://",
         "tcp://h:99999",
         "tcp://h:0",
@@ -60,15 +75,45 @@ def test_a_wrong_endpoint_is_refused_with_the_mend(endpoint):
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "mend"),
+    [
+        ("tpc://10.0.0.1", "did you mean tcp://"),
+        ("rtu+tpc://10.0.0.1", "did you mean rtu.tcp://"),
+        ("rtu://dev/ttyUSB0", "three slashes"),
+        ("rtu:///ttyUSB0", "three slashes"),
+        ("rtu:///dev/ttyS0?baud=9601", "baud is one of 1200"),
+        ("rtu:///dev/ttyS0?bauds=9600", "did you mean baud"),
+        ("rtu:///dev/ttyS0?parity=X", "N, E or O"),
+        ("rtu:///dev/ttyS0?bits=7", "bits is one of 8"),
+        ("rtu:///dev/ttyS0?baud=9600&baud=9600", "twice"),
+        ("rtu:///dev/ttyS0?baud", "write baud=19200"),
+        ("ascii:///dev/ttyS0?stop=3", "stop is one of 1, 2"),
+    ],
+)
+def test_a_typo_in_an_endpoint_gets_its_mend(endpoint, mend):
+    """The nearest scheme or setting, or what there is."""
+    with pytest.raises(ValidationError, match=mend):
+        config(endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("tcp://10.0.0.1:1502", ("10.0.0.1", 1502)),
-        ("tcp://plc-3.lan", ("plc-3.lan", 502)),
-        ("tcp://[fe80::1]:502", ("fe80::1", 502)),
+        ("tcp://10.0.0.1:1502", Endpoint("tcp", "mbap", "10.0.0.1", 1502)),
+        ("tcp://plc-3.lan", Endpoint("tcp", "mbap", "plc-3.lan", 502)),
+        ("tcp://[fe80::1]:502", Endpoint("tcp", "mbap", "fe80::1", 502)),
+        ("tls://plc", Endpoint("tls", "mbap", "plc", 802)),
+        ("udp://plc", Endpoint("udp", "mbap", "plc", 502)),
+        ("rtu+tcp://plc:4001", Endpoint("tcp", "rtu", "plc", 4001)),
+        ("rtu:///dev/ttyUSB0", Endpoint("serial", "rtu", "/dev/ttyUSB0", 0, Serial(19200, "E", 1, 8))),
+        (
+            "ascii:///dev/ttyS1?baud=9600&parity=n&bits=7",
+            Endpoint("serial", "ascii", "/dev/ttyS1", 0, Serial(9600, "N", 2, 7)),
+        ),
     ],
 )
 def test_endpoints_are_read(text, address):
-    """Names, IPv4 and IPv6 addresses; 502 is the default."""
+    """Names, IPv4 and IPv6 addresses with the port of their kind; serial lines as the standard sets them."""
     assert parse_endpoint(text) == address
 
 
@@ -88,7 +133,12 @@ def test_types_follow_the_table():
         "c": {"at": "input/0"},
         "d": {"at": "holding/0"},
     }
-    assert [tag.type for tag in config(tags).to_read()] == ["bool", "bool", "uint16", "uint16"]
+    assert [tag.type for tag in config(tags).units[0].decoded.values()] == [
+        "bool",
+        "bool",
+        "uint16",
+        "uint16",
+    ]
 
 
 def test_a_config_survives_json_and_pickle():

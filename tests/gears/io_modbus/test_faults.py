@@ -46,7 +46,7 @@ async def test_answers_do_not_shift(scripted, poll, answers):
 
     device = await scripted(script)
     tags = {f"r{n}": {"at": f"holding/{n}"} for n in (5, 300, 900)}
-    rig = await poll(device.port, tags, response_timeout="150ms", every="1ms")
+    rig = await poll(device.port, tags, response_timeout="150ms", every="5ms")
     await rig.until_true(lambda: len(rig.losses) >= 1 and len(rig.out) > 10)
     for message in rig.out:
         for name, value in message.data.items():
@@ -78,7 +78,7 @@ async def test_an_answer_to_something_else_drops_the_connection(scripted, poll, 
     device = await scripted(script)
     rig = await poll(device.port, TAG)
     await rig.until(is_bad("wrong_answer"))
-    await rig.until(lambda message: message.data["n"] == 5)
+    await rig.until(lambda message: (message.data["n"] or 0) > 4)
     assert 2 not in [message.data["n"] for message in rig.out]
     assert device.connections == 2
     assert [loss.reason for loss in rig.losses] == ["wrong_answer"]
@@ -95,7 +95,7 @@ async def test_a_wrong_number_of_values_drops_the_connection(scripted, poll, ans
     )
     rig = await poll(device.port, TAG)
     await rig.until(is_bad("wrong_answer"))
-    await rig.until(lambda message: message.data["n"] == 2)
+    await rig.until(lambda message: (message.data["n"] or 0) > 1)
 
 
 async def test_bytes_that_nobody_asked_for_drop_the_connection(scripted, poll, answers):
@@ -106,7 +106,7 @@ async def test_bytes_that_nobody_asked_for_drop_the_connection(scripted, poll, a
     )
     rig = await poll(device.port, TAG)
     await rig.until(is_bad("wrong_answer"))
-    await rig.until(lambda message: message.data["n"] == 2)
+    await rig.until(lambda message: (message.data["n"] or 0) > 1)
     assert 1 not in [message.data["n"] for message in rig.out]
 
 
@@ -117,7 +117,7 @@ async def test_garbage_is_no_value_and_prints_no_traceback(scripted, poll, answe
         lambda number, request: bytes(range(200)) if number == 1 else frame(request, registers(number))
     )
     rig = await poll(device.port, TAG)
-    await rig.until(lambda message: message.data["n"] == 2)
+    await rig.until(lambda message: (message.data["n"] or 0) > 1)
     await rig.stop()
     assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
     assert not [record for record in caplog.records if record.name.startswith(("pymodbus", "asyncio"))]
@@ -161,7 +161,8 @@ async def test_what_was_read_before_the_loss_is_not_lost(scripted, poll, answers
     )
     await rig.until_true(lambda: len(rig.out) >= 2)
     assert [message.data for message in rig.out[:2]] == [{"in": 7, "hold": None}, {"in": None, "hold": None}]
-    assert rig.out[0].meta == {"quality.hold": "bad:timeout"}
+    assert rig.out[0].meta["quality.hold"] == "bad:timeout"
+    assert "quality.in" not in rig.out[0].meta
     assert rig.out[1].ts - rig.out[0].ts > 200_000_000, (
         "the value is stamped when it came, not at the time-out"
     )
@@ -199,7 +200,7 @@ async def test_one_request_is_under_way_at_a_time(scripted, poll, answers):
         return frame(request, registers(1))
 
     device = await scripted(script)
-    rig = await poll(device.port, {f"r{n}": {"at": f"holding/{n}"} for n in (0, 1000, 2000)}, every="1ms")
+    rig = await poll(device.port, {f"r{n}": {"at": f"holding/{n}"} for n in (0, 1000, 2000)}, every="5ms")
     await rig.bench.wait_for(10)
     assert most == 1
     assert device.connections == 1
@@ -217,5 +218,5 @@ async def test_overruns_are_told_once_and_do_not_burst(scripted, poll, answers):
     rig = await poll(device.port, TAG, every="10ms")
     await rig.bench.wait_for(5)
     assert rig.news == ["connected", "overrun"]
-    assert rig.gear.schedule.overruns >= 4
-    assert rig.gear.schedule.skipped >= 4
+    assert rig.gear.groups[0].schedule.overruns >= 4
+    assert rig.gear.groups[0].schedule.skipped >= 4

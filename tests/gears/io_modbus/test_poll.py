@@ -5,10 +5,12 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gears.io_modbus.address import Address
-from gears.io_modbus.connection import Refusal
+from fluxrig.modbus.address import Address
+from fluxrig.modbus.pdu import Refusal
+from fluxrig.modbus.plan import plan
+from fluxrig.modbus.tag import Tag
+from gears.io_modbus.line import Answer
 from gears.io_modbus.poll import MAX_HALVINGS, RETRY_ILLEGAL_NS, Poller
-from gears.io_modbus.tag import Tag
 
 
 class Map:
@@ -18,11 +20,16 @@ class Map:
         self.missing = set(missing)
         self.reads = []
 
-    async def read(self, table, start, count):
+    async def read(self, query):
+        start, count = query.block.start, query.block.count
         self.reads.append((start, count))
         if self.missing & set(range(start, start + count)):
             raise Refusal(2)
-        return list(range(start, start + count))
+        return Answer(b"".join(number.to_bytes(2) for number in range(start, start + count)), 0, 0)
+
+
+def holes(most):
+    return lambda tags: plan(tags, most)
 
 
 def tags(numbers):
@@ -34,7 +41,7 @@ def test_only_what_is_missing_is_bad(wanted, missing):
     """After enough polls every tag that exists has its own value, and only the missing are bad."""
 
     async def play():
-        device, poller = Map(missing), Poller(tags(wanted), 16)
+        device, poller = Map(missing), Poller(tags(wanted), holes(16))
         for now in range(len(wanted) // MAX_HALVINGS + 2):
             readings = await poller.poll(device.read, now)
             assert all(value == int(name[1:]) for name, value in readings.values.items())
@@ -47,7 +54,7 @@ def test_only_what_is_missing_is_bad(wanted, missing):
 
 async def test_what_was_learnt_is_kept():
     """Once found, an illegal tag costs no request; its neighbours a few more than before."""
-    device, poller = Map({50}), Poller(tags(range(100)), 0)
+    device, poller = Map({50}), Poller(tags(range(100)), holes(0))
     await poller.poll(device.read, 0)
     assert len(device.reads) <= 16
     device.reads.clear()
@@ -58,7 +65,7 @@ async def test_what_was_learnt_is_kept():
 
 async def test_a_device_that_was_mended_is_noticed():
     """An illegal tag is tried again after a minute, and if it answers all is read in one again."""
-    device, poller = Map({50}), Poller(tags(range(100)), 0)
+    device, poller = Map({50}), Poller(tags(range(100)), holes(0))
     await poller.poll(device.read, 0)
     device.missing.clear()
     assert "r50" in (await poller.poll(device.read, RETRY_ILLEGAL_NS - 1)).reasons
@@ -70,7 +77,7 @@ async def test_a_device_that_was_mended_is_noticed():
 
 async def test_retries_are_one_a_poll_and_rare():
     """A hundred illegal tags cost a hundred requests a minute, and never two in one poll."""
-    device, poller = Map(range(100)), Poller(tags(range(100)), 0)
+    device, poller = Map(range(100)), Poller(tags(range(100)), holes(0))
     for _ in range(10):
         await poller.poll(device.read, 0)
     assert len(poller.illegal) == 100
@@ -84,6 +91,6 @@ async def test_retries_are_one_a_poll_and_rare():
 
 async def test_a_wrong_tag_list_does_not_stall_polling():
     """However much is illegal, one poll halves a bounded number of blocks."""
-    device, poller = Map(range(2000)), Poller(tags(range(0, 2000, 2)), 16)
+    device, poller = Map(range(2000)), Poller(tags(range(0, 2000, 2)), holes(16))
     await poller.poll(device.read, 0)
     assert len(device.reads) <= 17 + 2 * MAX_HALVINGS

@@ -1,0 +1,274 @@
+"""One line to an endpoint, one request under way at a time. Opens when asked, and again when it was lost.
+
+Every answer must be exactly the one that was asked for. One that is late, or to something else, ends the
+connection: skipping what does not fit and going on is how answers come to be taken for each other's. A serial
+line can't be ended, and has no transaction ids; it is listened to until whatever is late has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fluxrig.clock import Clock
+from fluxrig.duration import format_duration
+from fluxrig.errors import Disconnected
+from fluxrig.modbus.framing import FRAMINGS, BadChecksum, Question
+from fluxrig.modbus.pdu import READ_INPUT, Request, WrongAnswer, payload_of
+from fluxrig.modbus.quality import DISCONNECTED, TIMEOUT, WRONG_ANSWER
+from gears.io_modbus.endpoint import Endpoint
+from gears.io_modbus.link import Link, open_link
+
+MAX_BACKOFF_S: Final = 5.0
+FIRST_BACKOFF_S: Final = 0.1
+
+
+class Lost(Disconnected):
+    """There was no answer, or not the right one. `reason` is what the tags' quality says."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a line treats its endpoint."""
+
+    connect_timeout_s: float = 3.0
+    idle_timeout_s: float | None = None
+    pause_after_connect_s: float = 0.0
+    pause_between_requests_s: float = 0.0
+    close_after_request: bool = False
+    tls: Callable[[], ssl.SSLContext] | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a device said. `payload` is what could not be known beforehand: the values of a read."""
+
+    payload: bytes
+    sent_ns: int
+    answered_ns: int
+
+
+class Line:
+    """Speaks to the first of the endpoints, or after a failure to the next, and so on in turn."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], terms: Terms, clock: Clock) -> None:
+        self.connects = 0
+        """Links opened so far."""
+        self.ended = 0
+        """Links that the other side ended."""
+        self._endpoints = tuple(endpoints)
+        self._at = 0
+        self.terms = terms
+        self._clock = clock
+        self._link: Link | None = None
+        self._answers = 0
+        self._transaction = 0
+        self._question: Question | None = None
+        self._answer: asyncio.Future[tuple[bytes, int]] | None = None
+        self._buffer = b""
+        self._last_s = 0.0
+        self._quiet_until_s = 0.0
+        self._idle: asyncio.TimerHandle | None = None
+        self._backoff_s = 0.0
+        self._closed_until_s = 0.0
+        self._why_closed: Lost | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The one that is spoken to now."""
+        return self._endpoints[self._at]
+
+    @property
+    def is_open(self) -> bool:
+        return self._link is not None
+
+    def close(self) -> None:
+        """Close at once; the next `ask` opens again."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        self._buffer = b""
+
+    async def ask(self, unit: int, request: Request, timeout_s: float) -> Answer:
+        """Send a request and wait for its answer. Raises Refusal, or Lost.
+
+        A read that meets a connection which the device had closed meanwhile is asked once more on a new one.
+        """
+        stale = self.is_open and self._answers > 0 and request.function <= READ_INPUT
+        answers = self._answers
+        try:
+            return await self._ask(unit, request, timeout_s)
+        except Lost as lost:
+            if not (stale and lost.reason == DISCONNECTED and self._answers == answers):
+                raise
+        return await self._ask(unit, request, timeout_s)
+
+    async def _ask(self, unit: int, request: Request, timeout_s: float) -> Answer:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        link = self._link or await self._open()
+        await self._quiet(unit, timeout_s)
+        if self._link is not link:
+            raise Lost(DISCONNECTED, f"{self.endpoint} unit {unit}: the device closed the connection")
+        self._transaction = self._transaction % 0xFFFF + 1
+        question = Question(unit, self._transaction, request)
+        pdu, sent_ns, answered_ns = await self._exchange(link, question, timeout_s)
+        self._answers += 1
+        self._after_answer()
+        return Answer(payload_of(pdu, request), sent_ns, answered_ns)
+
+    async def _exchange(self, link: Link, question: Question, timeout_s: float) -> tuple[bytes, int, int]:
+        """Send, and wait for the answer, the end of the link or the time-out, whichever is first."""
+        self._question = question
+        self._answer = asyncio.get_running_loop().create_future()
+        self._buffer = b""
+        sent_ns = self._clock.now_ns()
+        whole = False
+        try:
+            link.send(FRAMINGS[self.endpoint.framing].frame(question))
+            async with asyncio.timeout(timeout_s):
+                pdu, answered_ns = await self._answer
+            whole = True
+            return pdu, sent_ns, answered_ns
+        except TimeoutError:
+            whole = True
+            self._drop(timeout_s)
+            limit = format_duration(timeout_s)
+            raise self._lost(TIMEOUT, question, f"no answer within {limit}") from None
+        except WrongAnswer as error:
+            whole = True
+            self._drop(0.0 if isinstance(error, BadChecksum) else timeout_s)
+            raise self._lost(WRONG_ANSWER, question, str(error)) from None
+        except ConnectionError as error:
+            whole = True
+            self._drop(0.0)
+            raise self._lost(DISCONNECTED, question, str(error)) from None
+        finally:
+            self._question = self._answer = None
+            if not whole:
+                self._drop(timeout_s)
+
+    def _lost(self, reason: str, question: Question, detail: str) -> Lost:
+        return Lost(reason, f"{self.endpoint} unit {question.unit}: {detail}")
+
+    # --- opening ----------------------------------------------------------------------------------
+
+    async def _open(self) -> Link:
+        if self._why_closed is not None and self._now_s() < self._closed_until_s:
+            raise self._why_closed
+        try:
+            link = self._link = await self._connect()
+        except Lost as lost:
+            self._backoff_s = min(MAX_BACKOFF_S, self._backoff_s * 2 or FIRST_BACKOFF_S)
+            self._closed_until_s = self._now_s() + self._backoff_s
+            self._why_closed = lost
+            self._next_endpoint()
+            raise
+        self._backoff_s, self._why_closed, self._answers = 0.0, None, 0
+        self.connects += 1
+        self._last_s = 0.0
+        if self.terms.pause_after_connect_s:
+            await asyncio.sleep(self.terms.pause_after_connect_s)
+        return link
+
+    async def _connect(self) -> Link:
+        terms, endpoint = self.terms, self.endpoint
+        limit = format_duration(terms.connect_timeout_s)
+        try:
+            tls = terms.tls() if terms.tls is not None and endpoint.transport == "tls" else None
+            async with asyncio.timeout(terms.connect_timeout_s):
+                return await open_link(endpoint, self._received, self._ended, tls, terms.server_name)
+        except TimeoutError:
+            detail = (
+                f"{endpoint} does not take a connection within {limit}; check address, cable and firewall"
+            )
+            raise Lost(TIMEOUT, detail) from None
+        except ssl.SSLError as error:
+            raise Lost(DISCONNECTED, f"{endpoint} and we do not agree on TLS: {_tls_reason(error)}") from None
+        except OSError as error:
+            raise Lost(DISCONNECTED, _unreachable(endpoint, error)) from None
+
+    def _next_endpoint(self) -> None:
+        self._at = (self._at + 1) % len(self._endpoints)
+
+    # --- around a request -------------------------------------------------------------------------
+
+    async def _quiet(self, unit: int, timeout_s: float) -> None:
+        """Wait until the line is quiet, and the device has had its rest. Raises Lost when it never is."""
+        rest_s = self.terms.pause_between_requests_s
+        if self.endpoint.is_serial:
+            rest_s = max(rest_s, self.endpoint.serial.silence_s)
+        give_up_s = max(self._now_s(), self._quiet_until_s) + rest_s + timeout_s
+        while (wait_s := max(self._last_s + rest_s, self._quiet_until_s) - self._now_s()) > 0:
+            if self._now_s() > give_up_s:
+                raise Lost(WRONG_ANSWER, f"{self.endpoint} unit {unit}: somebody talks there without a pause")
+            await asyncio.sleep(wait_s)
+
+    def _after_answer(self) -> None:
+        self._last_s = self._now_s()
+        if self.terms.close_after_request:
+            self.close()
+        elif self.terms.idle_timeout_s is not None:
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(self.terms.idle_timeout_s, self.close)
+
+    def _drop(self, listen_s: float) -> None:
+        """Let go of a connection that may still bring what is not wanted any more."""
+        if self.endpoint.is_serial and self._link is not None:
+            self._quiet_until_s = self._now_s() + listen_s
+        else:
+            self.close()
+        if self._answers == 0:
+            self._next_endpoint()
+
+    def _received(self, data: bytes) -> None:
+        self._last_s = self._now_s()
+        question, waiting = self._question, self._answer
+        if question is None or waiting is None or waiting.done():
+            self._unasked()
+            return
+        self._buffer += data
+        try:
+            pdu = FRAMINGS[self.endpoint.framing].answer(self._buffer, question)
+        except WrongAnswer as error:
+            waiting.set_exception(error)
+            return
+        if pdu is not None:
+            waiting.set_result((pdu, self._clock.now_ns()))
+
+    def _unasked(self) -> None:
+        """Bytes that nobody asked for: what they belong to is over, on a new connection they are gone."""
+        if not self.endpoint.is_serial:
+            self.close()
+
+    def _ended(self, why: str) -> None:
+        self.ended += 1
+        self._link = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError(why))
+
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _unreachable(endpoint: Endpoint, error: OSError) -> str:
+    if endpoint.is_serial:
+        reason = (error.strerror or str(error)).lower()
+        return f"{endpoint} can't be opened: {reason}; check the device and its rights"
+    return f"{endpoint} refuses the connection or can't be reached; check address, port and device"
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return getattr(error, "verify_message", "") or (error.reason or str(error)).lower().replace("_", " ")
