@@ -13,11 +13,12 @@ async def end(tasks: Iterable[asyncio.Task[Any]], again_after_s: float = 1.0) ->
     One cancellation may get lost: `asyncio.wait_for`, also inside libraries, swallows it when what it waited
     for is done at the same moment (Python 3.11). So a task that goes on is cancelled again.
     """
+    tasks = list(tasks)
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=again_after_s)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # seen: asyncio need not complain that nobody looked
+        _, pending = await asyncio.wait(pending, timeout=again_after_s)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: asyncio need not complain that nobody looked
