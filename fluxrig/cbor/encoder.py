@@ -24,6 +24,8 @@ SHAPES: Final = Shapes()
 
 _SMALL: Final = tuple(head(0, number) for number in range(256))
 _FIXED_ROOM: Final = 8
+_U16: Final = Struct(">BH").pack
+_U64: Final = Struct(">BQ").pack
 _NAN: Final = b"\xf9\x7e\x00"
 _HALF: Final = Struct(">Be").pack
 _SINGLE: Final = Struct(">Bf").pack
@@ -58,11 +60,13 @@ def _bool(value: bool, _room: int) -> bytes:
 
 
 def _int(value: int, _room: int) -> bytes:
-    if 0 <= value < 256:
-        return _SMALL[value]
+    if 0 <= value < 65_536:
+        return _SMALL[value] if value < 256 else _U16(0x19, value)
     if value < 0:
         return head(1, -1 - value) if value >= -1 << 64 else _bignum(3, -1 - value)
-    return head(0, value) if value < 1 << 64 else _bignum(2, value)
+    if value >> 32:
+        return _U64(0x1B, value) if value < 1 << 64 else _bignum(2, value)
+    return head(0, value)
 
 
 def _bignum(tag: int, magnitude: int) -> bytes:

@@ -27,6 +27,8 @@ KINDS: Final = {
 ALL: Final = frozenset(KINDS.values())
 
 _place: Final = struct.Struct(">QQQ").pack
+_digested: Final = struct.Struct(">HQ").unpack
+_halves: Final = struct.Struct(">QQ").pack
 
 
 def capture_id(identity: bytes, ts: int, frame: int, index: int) -> bytes:
@@ -34,9 +36,10 @@ def capture_id(identity: bytes, ts: int, frame: int, index: int) -> bytes:
 
     `identity` stands for the capture; `index` counts the messages that came of one frame.
     """
-    digest = hashlib.blake2b(_place(ts, frame, index), digest_size=10, key=identity).digest()
-    value = (ts // 1_000_000 & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(digest)
-    return (value & ~(0xF << 76 | 0x3 << 62) | 0x8 << 76 | 0x2 << 62).to_bytes(16)
+    place = _place(ts, frame, index)
+    high, low = _digested(hashlib.blake2b(place + identity, digest_size=10).digest())
+    time = (ts // 1_000_000 & 0xFFFFFFFFFFFF) << 16
+    return _halves(time | 0x8000 | high & 0xFFF, 0x8000000000000000 | low & 0x3FFFFFFFFFFFFFFF)
 
 
 class Recorder:
@@ -59,7 +62,14 @@ class Recorder:
         return schema in self._schemas
 
     def event(
-        self, schema: str, ts: int, data: Mapping[str, Any], *, uns: str | None = None, **fields: Any
+        self,
+        schema: str,
+        ts: int,
+        data: Mapping[str, Any],
+        *,
+        uns: str | None = None,
+        meta: Mapping[str, str] | None = None,
+        ref: bytes | None = None,
     ) -> bytes | None:
         """Add a message; `ts` is when what it tells was true on the wire. Gives its id if it was made.
 
@@ -80,9 +90,10 @@ class Recorder:
             "schema": schema,
             "data": data,
         }
-        for name, value in fields.items():
-            if value:
-                message[name] = value
+        if meta:
+            message["meta"] = meta
+        if ref:
+            message["ref"] = ref
         self.made += 1
         self.messages.append(FluxMsg.from_fields(message))
         return ident

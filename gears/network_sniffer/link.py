@@ -54,16 +54,14 @@ class Link:
     __slots__ = (
         "changed",
         "client",
-        "exchanges",
         "first_ts",
-        "functions",
         "known",
         "last_ts",
         "polls",
         "protocol",
         "ranges",
         "server",
-        "statuses",
+        "tally",
     )
 
     def __init__(self, client: str, server: tuple[str, int], protocol: str, ts: int) -> None:
@@ -71,9 +69,8 @@ class Link:
         self.server = server
         self.protocol = protocol
         self.first_ts = self.last_ts = ts
-        self.exchanges = 0
-        self.functions: Counter[int] = Counter()
-        self.statuses: Counter[str] = Counter()
+        self.tally: dict[tuple[int, str], int] = {}
+        """Exchanges by function and status."""
         self.polls: dict[PollKey, Poll] = {}
         self.ranges: dict[tuple[int, str, str], list[tuple[int, int]]] = {}
         """By unit, table and access: address of the first, address after the last."""
@@ -83,10 +80,9 @@ class Link:
 
     def count(self, data: Mapping[str, Any], ts: int) -> None:
         """Count an exchange that happened at `ts`."""
-        fc, target = data["op"]["fc"], data["target"]
-        self.exchanges += 1
-        self.functions[fc] += 1
-        self.statuses[data["status"]] += 1
+        fc, target, tally = data["op"]["fc"], data["target"], self.tally
+        outcome = fc, data["status"]
+        tally[outcome] = tally.get(outcome, 0) + 1
         self.changed = True
         self.last_ts = max(self.last_ts, ts)
         if "request" not in data:
@@ -123,17 +119,23 @@ class Link:
         """Give the data of `ot.link/1`."""
         polls = sorted(self.polls.items(), key=lambda item: (-item[1].count, item[1].last_ts))
         rhythms = [(key, poll.data()) for key, poll in polls[:SHOWN_POLLS] if poll.count]
-        failed = self.exchanges - self.statuses["ok"] - self.statuses["orphan_response"]
+        functions: Counter[int] = Counter()
+        statuses: Counter[str] = Counter()
+        for (fc, status), count in self.tally.items():
+            functions[fc] += count
+            statuses[status] += count
+        exchanges = statuses.total()
+        failed = exchanges - statuses["ok"] - statuses["orphan_response"]
         data: dict[str, Any] = {
             "client": {"ip": self.client},
             "server": {"ip": self.server[0], "port": self.server[1]},
             "protocol": self.protocol,
             "first_seen": self.first_ts,
             "last_seen": self.last_ts,
-            "exchanges": self.exchanges,
-            "functions": {str(fc): count for fc, count in sorted(self.functions.items())},
-            "statuses": dict(sorted(self.statuses.items())),
-            "error_rate": round(failed / self.exchanges, 6) if self.exchanges else 0.0,
+            "exchanges": exchanges,
+            "functions": {str(fc): count for fc, count in sorted(functions.items())},
+            "statuses": {status: count for status, count in sorted(statuses.items()) if count},
+            "error_rate": round(failed / exchanges, 6) if exchanges else 0.0,
             "ranges": [
                 {"unit": unit, "table": table, "access": access, "address": start, "quantity": end - start}
                 for (unit, table, access), ranges in sorted(self.ranges.items())

@@ -117,6 +117,13 @@ class Stream:
 
     def segment(self, seq: int, payload: bytes, missing: int, frame: int, ts: int) -> None:
         """Take a segment in any order; `missing` bytes of its end were not captured."""
+        if seq == self.next_seq and self.started and not (missing or self._held):
+            self._stray = None
+            size = len(payload)
+            self.position += size
+            self.next_seq = seq + size & _WRAP
+            self.sink.data(payload, frame, ts)
+            return
         if not self.started:
             self.start(seq - SLACK)
             self.unsure = True
@@ -143,6 +150,9 @@ class Stream:
 
     def acknowledge(self, ack: int) -> None:
         """Note that the peer has all bytes before `ack`."""
+        if ack == self.next_seq and self.started and not self._held:
+            self.acked = max(self.acked, self.position)
+            return
         if not self.started:
             self.start(ack)
             return

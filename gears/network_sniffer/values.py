@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from fluxrig.modbus.tag import Value
@@ -73,19 +73,19 @@ class Values:
         self._devices = devices
         self._images: dict[Key, Image] = {}
 
-    def changes(self, flow: Flow, data: Mapping[str, Any]) -> Iterator[Change]:
+    def changes(self, flow: Flow, data: Mapping[str, Any]) -> Iterable[Change]:
         """Take an exchange that went well and whose pairing is certain; give what it changed, or showed."""
-        target = data["target"]
-        write = data.get("write")
-        if write is not None:
-            yield from self._written(flow, target, write)
+        target, write = data["target"], data.get("write")
+        written = () if write is None else list(self._written(flow, target, write))
         read = data.get("read")
-        if read is not None and target.get("table") in TABLES and "values" in read:
-            values, address = read["values"], target["address"]
-            image = self._image(flow, target["unit"], target["table"])
-            known = image.blocks.get(address)
-            if known is None or known[0] != image.version or known[1] != values:
-                yield from self._see(image, target["table"], address, values, "read")
+        if read is None or target.get("table") not in TABLES or "values" not in read:
+            return written
+        values, address = read["values"], target["address"]
+        image = self._image(flow, target["unit"], target["table"])
+        known = image.blocks.get(address)
+        if known is not None and known[0] == image.version and known[1] == values:
+            return written
+        return [*written, *self._see(image, target["table"], address, values, "read")]
 
     def _written(self, flow: Flow, target: Mapping[str, Any], write: Mapping[str, Any]) -> Iterator[Change]:
         address, table = write.get("address", target.get("address")), target.get("table")
