@@ -40,7 +40,9 @@ async def open_link(
         return SerialLink(endpoint.address, endpoint.serial, received, ended)
     place = (endpoint.address, endpoint.port)
     if endpoint.transport == "udp":
-        _, datagrams = await loop.create_datagram_endpoint(lambda: DatagramLink(received, ended), place)
+        _, datagrams = await loop.create_datagram_endpoint(
+            lambda: DatagramLink(received, ended), remote_addr=place
+        )
         return datagrams
     name = (server_name or endpoint.address) if tls else None
     _, stream = await loop.create_connection(

@@ -1,0 +1,163 @@
+"""Peers on loopback and on pseudo-terminals: real pymodbus servers, and what may stand between."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import ssl
+import struct
+import subprocess
+import tty
+
+import pytest
+from pymodbus import FramerType
+from pymodbus.server import ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+REGISTERS = 400
+BITS = 512
+
+
+def device(unit):
+    bits = [[SimData(0, values=[False] * BITS, datatype=DataType.BITS)] for _ in range(2)]
+    registers = [[SimData(0, count=REGISTERS, values=0, datatype=DataType.REGISTERS)] for _ in range(2)]
+    return SimDevice(unit, simdata=(*bits, *registers))
+
+
+async def start_server(*units, kind=ModbusTcpServer, framer=FramerType.SOCKET, **more):
+    """Serve units of zeros, and give the server and its port."""
+    server = kind([device(unit) for unit in units], address=("127.0.0.1", 0), framer=framer, **more)
+    await server.serve_forever(background=True)
+    transport = server.transport
+    sockets = getattr(transport, "sockets", None) or [transport.get_extra_info("socket")]
+    return server, sockets[0].getsockname()[1]
+
+
+class PtyBridge:
+    """A serial line of the system: bytes go to a TCP port and come from there, but for what `hurt` does."""
+
+    def __init__(self, port):
+        self.port = port
+        self.hurt = lambda data: data
+        self.master, self.slave = os.openpty()
+        tty.setraw(self.slave)
+        self.path = os.ttyname(self.slave)
+
+    async def start(self):
+        os.set_blocking(self.master, False)
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+        asyncio.get_running_loop().add_reader(self.master, self._up)
+        self._task = asyncio.create_task(self._down())
+
+    def _up(self):
+        with contextlib.suppress(OSError):
+            self._writer.write(os.read(self.master, 4096))
+
+    def say(self, data):
+        os.write(self.master, data)
+
+    async def _down(self):
+        while data := await self._reader.read(4096):
+            data = self.hurt(data)
+            if asyncio.iscoroutine(data):
+                data = await data
+            if data:
+                self.say(data)
+
+    async def stop(self):
+        asyncio.get_running_loop().remove_reader(self.master)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._writer.close()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+class FaultProxy:
+    """Stands between a gear and a Modbus TCP server, and lets `fault` decide over each answer.
+
+    `fault(unit, answer)` gives the bytes to pass on (nothing at all for None), or CLOSE, or HANG. It may be
+    a coroutine function. Transaction ids come through as they are.
+    """
+
+    CLOSE = object()
+    HANG = object()
+
+    def __init__(self, port):
+        self.port = port
+        self.fault = lambda unit, answer: answer
+        self.at_once = None
+        """How many connections may be open; a further one is closed."""
+        self.open = 0
+        self.accepted = 0
+        self.requests = []
+        self._tasks = set()
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.own_port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader, writer):
+        self._tasks.add(asyncio.current_task())
+        self.accepted += 1
+        self.open += 1
+        up_writer = None
+        try:
+            if self.at_once is not None and self.open > self.at_once:
+                return
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.port)
+            while True:
+                request = await self._frame(reader)
+                self.requests.append((request[6], request[7], asyncio.get_running_loop().time()))
+                up_writer.write(request)
+                result = self.fault(request[6], await self._frame(up_reader))
+                if asyncio.iscoroutine(result):
+                    result = await result
+                if result is self.CLOSE:
+                    return
+                if result is self.HANG:
+                    await asyncio.sleep(3600)
+                for part in result if isinstance(result, list) else [result]:
+                    if part:
+                        writer.write(part)
+                        await writer.drain()
+                        await asyncio.sleep(0)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.open -= 1
+            for each in (writer, up_writer):
+                if each is not None:
+                    each.close()
+
+    async def _frame(self, reader):
+        head = await reader.readexactly(6)
+        return head + await reader.readexactly(struct.unpack_from(">H", head, 4)[0])
+
+    async def stop(self):
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def certificates(folder):
+    """Make a certificate for localhost with its key, or skip where there is no openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed; it makes the certificates")
+    certificate, key = folder / "device.crt", folder / "device.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+def server_context(certificate, key):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+SERVERS = {"tcp": ModbusTcpServer, "tls": ModbusTlsServer, "udp": ModbusUdpServer}
