@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final, TypeAlias
 
 from fluxrig.bus import MAX_PARCEL_BYTES, Parcel
-from fluxrig.codec import encode
 from fluxrig.errors import BadMessage, EncodeError
 from fluxrig.gear import IN, Batch, Context, Gear, GearConfig, Manifest, Outputs
 from fluxrig.message import FluxMsg
 from fluxrig.rackfile.model import UPLINK
 from fluxrig.uns import path_fault, to_subject
+from racks.worker.carried import encoded
 
 MANIFEST: Final = Manifest(
     kind=UPLINK,
@@ -23,6 +24,8 @@ MANIFEST: Final = Manifest(
 )
 
 KNOWN_PATHS: Final = 4096
+SLICE: Final = 64
+"""Messages encoded at a time, before the other gears get their turn."""
 
 Store: TypeAlias = Callable[[Sequence[Parcel]], Awaitable[None]]
 """Returns when all parcels are stored, in order."""
@@ -42,14 +45,16 @@ class Uplink(Gear[GearConfig]):
 
     async def process(self, batch: Batch, port: str) -> Outputs:
         outputs = Outputs()
-        encoded: dict[str, list[bytes]] = {}
-        for message in batch:
-            try:
-                encoded.setdefault(self._subject(message.uns), []).append(_encode(message))
-            except BadMessage as error:
-                outputs.reject(message, str(error))
-        if encoded:
-            await self._store(list(pack(encoded.items())))
+        items: dict[str, list[bytes]] = {}
+        for start in range(0, len(batch), SLICE):
+            for message in batch[start : start + SLICE]:
+                try:
+                    items.setdefault(self._subject(message.uns), []).append(_encode(message))
+                except BadMessage as error:
+                    outputs.reject(message, str(error))
+            await asyncio.sleep(0)
+        if items:
+            await self._store(list(pack(items.items())))
         self.accepted += len(batch) - len(outputs.rejected)
         return outputs
 
@@ -73,7 +78,7 @@ class Uplink(Gear[GearConfig]):
 
 def _encode(message: FluxMsg) -> bytes:
     try:
-        data = encode(message)
+        data = encoded(message)
     except EncodeError as error:
         raise BadMessage(f"the message has no encoding: {error}") from error
     if len(data) > MAX_PARCEL_BYTES:

@@ -6,10 +6,10 @@ builds the real gear and calls it. Both talk over a socket pair (`link`), in fra
 
 | frame | from | means |
 |---|---|---|
-| `part`, call, port, messages | caller | messages of a call, as a CBOR sequence, before the call itself |
+| `part`, call, port, piece | caller | messages of a call, as a CBOR sequence, before the call itself |
 | `call`, call, method, arguments | caller | do this: build, open, run, process, close; the worker's: emit |
 | `cancel`, call | caller | the caller was cancelled |
-| `out`, call, port, messages | callee | messages that came of a call, before its end |
+| `out`, call, port, piece | callee | messages that came of a call, before its end |
 | `done`, call, error, value | callee | how the call ended |
 | `receipt`, call, error | Rack | the receipt of an emit was settled |
 

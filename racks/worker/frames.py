@@ -13,13 +13,17 @@ from fluxrig.codec import encode
 from fluxrig.errors import EncodeError, FluxrigError
 from fluxrig.gear import MAX_REASON, Context
 from fluxrig.message import ERROR, FluxMsg
+from racks.worker.carried import Carried, encoded
 
 Frame: TypeAlias = list[Any]
 Trouble: TypeAlias = list[Any] | None
 """An error: its kind and its text."""
 
+Piece: TypeAlias = tuple[bytes, list[tuple[str, list[int]]]]
+"""Messages as a CBOR sequence (RFC 8742), and the UNS path of each run of them with their lengths."""
+
 PIECE_BYTES: Final = 16 << 10
-"""About how many bytes of messages go in one frame: decoding one must not hold up the other gears."""
+"""About how many bytes of messages go in one frame: encoding them must not hold up the other gears."""
 MAX_FRAME_BYTES: Final = 64 << 20
 _LENGTH_BYTES: Final = 4
 _KINDS: Final[dict[str, type[FluxrigError]]] = {
@@ -66,27 +70,49 @@ class Splitter:
         return body + size
 
 
-def pieces(encoded: Iterable[bytes]) -> Iterator[bytes]:
-    """Join encoded messages to CBOR sequences (RFC 8742) of about PIECE_BYTES."""
-    piece, size = [], 0
-    for item in encoded:
-        piece.append(item)
-        size += len(item)
+def pieces(items: Iterable[tuple[str, bytes]]) -> Iterator[Piece]:
+    """Join encoded messages, each with its UNS path, to pieces of about PIECE_BYTES."""
+    data: list[bytes] = []
+    runs: list[tuple[str, list[int]]] = []
+    size, last = 0, None
+    for uns, encoding in items:
+        data.append(encoding)
+        if uns != last:
+            runs.append((uns, []))
+            last = uns
+        runs[-1][1].append(len(encoding))
+        size += len(encoding)
         if size >= PIECE_BYTES:
-            yield b"".join(piece)
-            piece, size = [], 0
-    if piece:
-        yield b"".join(piece)
+            yield b"".join(data), runs
+            data, runs, size, last = [], [], 0, None
+    if data:
+        yield b"".join(data), runs
 
 
-def encode_or_say(message: FluxMsg, context: Context) -> bytes:
+def item(message: FluxMsg) -> tuple[str, bytes]:
+    """Give a message as `pieces` takes it. Raises EncodeError."""
+    data = encoded(message)
+    return message.uns, data
+
+
+def messages(data: bytes, runs: Iterable[tuple[str, Iterable[int]]]) -> Iterator[FluxMsg]:
+    """Give the messages of a piece, not yet decoded."""
+    start = 0
+    for uns, lengths in runs:
+        for length in lengths:
+            yield Carried(data[start : start + length], uns)
+            start += length
+
+
+def encode_or_say(message: FluxMsg, context: Context) -> tuple[str, bytes]:
     """Encode what a gear made; in place of a message without an encoding goes one that shows it."""
     try:
-        return encode(message)
+        return item(message)
     except EncodeError as error:
         reason = _plain(f"a message that has no encoding: {error}")[:MAX_REASON]
         raw = _plain(repr(message))[: 64 << 10].encode()
-        return encode(context.message({"reason": reason, "src": context.src}, schema=ERROR, raw=raw))
+        shown = context.message({"reason": reason, "src": context.src}, schema=ERROR, raw=raw)
+        return shown.uns, encode(shown)
 
 
 def trouble(error: BaseException) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import pickle
 import socket
@@ -15,9 +16,9 @@ from fluxrig.errors import Fatal
 from fluxrig.gear import MAX_REASON, Batch, Context, Gear, Manifest, Outputs
 from fluxrig.message import FluxMsg
 from racks.receipt import Receipt
-from racks.worker.frames import Trouble, encode_or_say, pieces, to_error
+from racks.worker.frames import Piece, Trouble, encode_or_say, pieces, to_error
 from racks.worker.isolated import REJECTED
-from racks.worker.link import Call, Link, Piece
+from racks.worker.link import Call, Link
 
 
 class Host:
@@ -65,15 +66,15 @@ class Host:
         outputs = await self.gear.process(batch, port)
         rejected, made = _rejections(outputs, batch)
         for name, messages in (*outputs.ports.items(), (REJECTED, made)):
-            for _, piece in self._pieces(name, messages):
-                await self.link.send("out", call.number, name, piece)
+            for piece in self._pieces(messages):
+                await self.link.send("out", call.number, name, *piece)
         return rejected
 
     async def _emit(self, port: str, batch: Iterable[FluxMsg]) -> Receipt:
         ticket, receipt = next(self._tickets), Receipt()
         self._receipts[ticket] = receipt
         try:
-            await self.link.call("emit", port, ticket, pieces=self._pieces(port, tuple(batch)))
+            await self.link.call("emit", port, ticket, port=port, pieces=self._pieces(tuple(batch)))
         except BaseException:
             self._receipts.pop(ticket, None)
             raise
@@ -83,13 +84,15 @@ class Host:
         if receipt := self._receipts.pop(ticket, None):
             receipt.settle(to_error(found) if found else None)  # type: ignore[arg-type]
 
-    def _pieces(self, port: str, messages: Iterable[FluxMsg]) -> Iterator[Piece]:
+    def _pieces(self, messages: Iterable[FluxMsg]) -> Iterator[Piece]:
         context = self.gear.context
-        return ((port, piece) for piece in pieces(encode_or_say(message, context) for message in messages))
+        return pieces(encode_or_say(message, context) for message in messages)
 
 
 def _make(manifest: Manifest, config: Any, context: Context) -> Gear[Any]:
-    return manifest.load()(config, context)
+    gear: Gear[Any] = manifest.load()(config, context)
+    gc.freeze()
+    return gear
 
 
 def _rejections(outputs: Outputs, batch: Batch) -> tuple[list[tuple[int, str]], list[FluxMsg]]:

@@ -11,12 +11,11 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from fluxrig.clock import SystemClock
-from fluxrig.codec import encode
 from fluxrig.errors import BadMessage, Disconnected, EncodeError, Fatal
 from fluxrig.gear import OUT, Batch, Context, Emit, Gear, GearConfig, Manifest, Outputs, Receipt
 from fluxrig.message import FluxMsg
-from racks.worker.frames import pieces, trouble
-from racks.worker.link import Call, Link, LinkLost, Parts, Piece
+from racks.worker.frames import Piece, item, pieces, trouble
+from racks.worker.link import Call, Link, LinkLost, Parts
 from racks.worker.process import Process
 
 CLOSE_S: Final = 3.0
@@ -86,7 +85,7 @@ class Isolated(Gear[GearConfig]):
         await self._call("run")
 
     async def process(self, batch: Batch, port: str) -> Outputs:
-        rejected, parts = await self._call("process", port, pieces=_pieces(port, batch))
+        rejected, parts = await self._call("process", port, port=port, pieces=_pieces(batch))
         made = parts.pop(REJECTED, [])
         outputs = Outputs()
         outputs.ports = {OUT: [], **parts}
@@ -122,10 +121,12 @@ class Isolated(Gear[GearConfig]):
             raise Disconnected("it has no worker")
         return self._worker
 
-    async def _call(self, method: str, *arguments: Any, pieces: Iterable[Piece] = ()) -> tuple[Any, Parts]:
+    async def _call(
+        self, method: str, *arguments: Any, port: str = "", pieces: Iterable[Piece] = ()
+    ) -> tuple[Any, Parts]:
         worker = self._present()
         try:
-            return await worker.link.call(method, *arguments, pieces=pieces)
+            return await worker.link.call(method, *arguments, port=port, pieces=pieces)
         except LinkLost:
             raise Disconnected(await worker.process.obituary()) from None
 
@@ -152,10 +153,9 @@ async def _relay(receipt: Receipt, ticket: int, link: Link) -> None:
         await link.send("receipt", ticket, found)
 
 
-def _pieces(port: str, batch: Batch) -> Iterator[Piece]:
+def _pieces(batch: Batch) -> Iterator[Piece]:
     try:
-        for piece in pieces(map(encode, batch)):
-            yield port, piece
+        yield from pieces(map(item, batch))
     except EncodeError as error:
         raise BadMessage(f"the message has no encoding: {error}") from error
 

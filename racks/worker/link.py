@@ -11,9 +11,8 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
-from fluxrig.codec import decode_sequence
 from fluxrig.message import FluxMsg
-from racks.worker.frames import Frame, Splitter, Trouble, to_bytes, to_error, trouble
+from racks.worker.frames import Frame, Piece, Splitter, Trouble, messages, to_bytes, to_error, trouble
 
 READ_BYTES: Final = 32 << 10
 SILENCE_S: Final = 5.0
@@ -22,8 +21,6 @@ SILENCE_S: Final = 5.0
 Parts: TypeAlias = dict[str, list[FluxMsg]]
 """Messages by port, in order."""
 Settled: TypeAlias = Callable[[int, Trouble], None]
-Piece: TypeAlias = tuple[str, bytes]
-"""A port, and messages for it as a CBOR sequence."""
 
 
 class LinkLost(Exception):
@@ -89,8 +86,10 @@ class Link(asyncio.BufferedProtocol):
 
     # --- calling ----------------------------------------------------------------------------------
 
-    async def call(self, method: str, *arguments: Any, pieces: Iterable[Piece] = ()) -> tuple[Any, Parts]:
-        """Call the other end with messages; give the value and the messages that came of it.
+    async def call(
+        self, method: str, *arguments: Any, port: str = "", pieces: Iterable[Piece] = ()
+    ) -> tuple[Any, Parts]:
+        """Call the other end with messages for a port; give the value and the messages that came of it.
 
         Raises what the call raised there, and LinkLost.
         """
@@ -98,8 +97,8 @@ class Link(asyncio.BufferedProtocol):
         answer = self._answers[number] = Answer(asyncio.get_running_loop().create_future())
         asked = False
         try:
-            for port, messages in pieces:
-                await self.send("part", number, port, messages)
+            for piece in pieces:
+                await self.send("part", number, port, *piece)
                 await asyncio.sleep(0)
             await self.send("call", number, method, *arguments)
             asked = True
@@ -160,8 +159,8 @@ class Link(asyncio.BufferedProtocol):
 
     def _take(self, frame: Frame) -> None:
         match frame:
-            case ["part", number, port, messages]:
-                self._arriving[number][port] += decode_sequence(messages)
+            case ["part", number, port, data, runs]:
+                self._arriving[number][port] += messages(data, runs)
             case ["call", number, method, *arguments]:
                 call = Call(number, method, arguments, self._arriving.pop(number, {}))
                 task = asyncio.get_running_loop().create_task(self._answer(call), name=f"worker {method}")
@@ -171,9 +170,9 @@ class Link(asyncio.BufferedProtocol):
                 self._arriving.pop(number, None)
                 if number in self._tasks:
                     self._tasks[number].cancel()
-            case ["out", number, port, messages]:
+            case ["out", number, port, data, runs]:
                 if answer := self._answers.get(number):
-                    answer.parts[port] += decode_sequence(messages)
+                    answer.parts[port] += messages(data, runs)
             case ["done", number, found, value]:
                 self._end(number, found, value)
             case ["receipt", number, found] if self._settled is not None:
