@@ -68,8 +68,8 @@ _OPTION_HEADERS: Final = frozenset({0, 43, 60, 135, 139, 140})
 """Hop-by-hop, routing, destination, mobility, host identity, shim6: all say their length in the same way."""
 EXTENSION_HEADERS: Final = _OPTION_HEADERS | {_FRAGMENT, _AUTHENTICATION}
 
-_usual: Final = struct.Struct(">HBxHxxHxBxx8s4sIIBB").unpack_from
-"""From byte 12 of a frame: EtherType, IPv4 without options, ports, sequence numbers, offset, flags."""
+_usual: Final = struct.Struct(">HBxHxxHxBxx12sIIBB").unpack_from
+"""From byte 12 of a frame: EtherType, IPv4 without options, addresses and ports together, TCP."""
 _USUAL_LENGTH: Final = 54
 _ipv4_header: Final = struct.Struct(">BxHHHxBxx8s").unpack_from
 _ipv6_header: Final = struct.Struct(">BxxxHBx32s").unpack_from
@@ -81,11 +81,11 @@ def dissect(link: int, frame: bytes, length: int) -> Found:
     """Give what a captured frame carries, or why there is nothing. `length` was on the wire."""
     if link == LinkType.ETHERNET and len(frame) >= _USUAL_LENGTH:
         # Nearly all frames: told by one look, without the steps that any other needs.
-        ethertype, first, total, part, protocol, addresses, ports, seq, ack, offset, flags = _usual(frame, 12)
+        ethertype, first, total, part, protocol, key, seq, ack, offset, flags = _usual(frame, 12)
         if ethertype == _IPV4 and first == 0x45 and protocol == TCP and not part & 0x3FFF:
             start, end = 34 + (offset >> 4) * 4, 14 + total
             if 54 <= start <= end <= len(frame):
-                return addresses + ports, seq, ack, flags, frame[start:end], 0
+                return key, seq, ack, flags, frame[start:end], 0
     find = _LINKS.get(link)
     if find is None:
         return Skip.LINK

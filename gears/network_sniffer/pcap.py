@@ -28,7 +28,7 @@ def read_pcap(file: BinaryIO) -> Iterator[Packet]:
         raise CaptureDamaged("the file header is cut")
     link = struct.unpack_from(f"{order}I", head, 20)[0] & 0xFFFF
     header = struct.Struct(f"{order}IIII")
-    unpack, read, number = header.unpack, file.read, 0
+    unpack, read, make, number = header.unpack, file.read, tuple.__new__, 0
     while record := read(16):
         if len(record) < 16:
             raise CaptureDamaged(f"the file is cut in the header of packet {number + 1}")
@@ -39,4 +39,4 @@ def read_pcap(file: BinaryIO) -> Iterator[Packet]:
         if len(data) < captured:
             raise CaptureDamaged(f"the file is cut in packet {number + 1}")
         number += 1
-        yield Packet(seconds * 1_000_000_000 + fraction * unit_ns, link, data, length)
+        yield make(Packet, (seconds * 1_000_000_000 + fraction * unit_ns, link, data, length))

@@ -104,7 +104,10 @@ class Reassembler:
     def segment(self, segment: Segment, frame: int, ts: int) -> None:
         """Take one segment, with its frame's number and time."""
         key, seq, ack, flags, payload, missing = segment
-        entry = self._streams[key] if key in self._streams else self._meet(key, ts)
+        try:
+            entry = self._streams[key]
+        except KeyError:
+            entry = self._meet(key, ts)
         if entry is None:
             return
         connection, stream, peer = entry

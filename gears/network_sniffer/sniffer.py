@@ -57,7 +57,7 @@ class Sniffer:
             )
             for protocol in (TCP, UDP)
         )
-        self._frame: tuple[int, bytes] = 0, b""
+        self._packet: Packet | None = None
         self._next_tick = 0
         self._next_report = 0
         self._last_ts = 0
@@ -66,14 +66,15 @@ class Sniffer:
         """Take packets in the order in which they were captured."""
         recorder, find, segment = self._recorder, dissect, self._streams.segment
         ts, size, number = self._last_ts, 0, recorder.frame
-        for ts, link, data, length in packets:
+        for packet in packets:
+            ts, link, data, length = packet
             number += 1
             recorder.frame = number
             size += len(data)
             if ts >= self._next_tick:
                 self.bytes, size = self.bytes + size, 0
                 self.tick(ts)
-            self._frame = link, data
+            self._packet = packet
             found = find(link, data, length)
             if type(found) is tuple:
                 segment(found, number, ts)  # type: ignore[arg-type] # the only plain tuple
@@ -161,7 +162,8 @@ class Sniffer:
         }
 
     def _converse(self, connection: Connection) -> Recognition:
-        if (addresses := macs(*self._frame)) is not None:
+        packet = self._packet
+        if packet is not None and (addresses := macs(packet.link, packet.data)) is not None:
             for (ip, _), mac in zip(connection.ends, addresses, strict=True):
                 self._observer.meet(ip, mac.hex(":"))
         return recognise(connection, self._observer, self._outstanding)

@@ -99,7 +99,7 @@ class ModbusConversation:
             server = self._connection.streams[1 - side]
             self._pairing.ask(Request(adu, self, server.acked))
         else:
-            self._answer(adu, self._connection.streams[side].position)
+            self._answer(side, adu)
 
     def violation(self, side: int, code: str, data: bytes, ts: int) -> None:
         if self._client is not None:
@@ -141,8 +141,8 @@ class ModbusConversation:
         """Whether the server has requests that were not captured, or not yet."""
         return self._client is not None and self._connection.streams[self._client].unseen > 1
 
-    def _answer(self, response: Adu, position: int) -> None:
-        request = self._pairing.answer(response, position)
+    def _answer(self, side: int, response: Adu) -> None:
+        request = self._pairing.answer(response, self._connection.streams[side].position)
         if request is not None and request.answer_gap and self._unseen:
             # Its own response may be lost, and this be one to a lost request with the same ids.
             self._tell_unanswered(request, "lost", "gap")
@@ -151,9 +151,10 @@ class ModbusConversation:
             data = orphan(self._flow.data, response)
         else:
             data = exchange(self._flow.data, request.adu, response)
+            asked = self._connection.streams[1 - side]
             if request.rivals:
                 data["pairing"] = "fifo"
-            elif request.answer_gap or request.ask_gap or self._unseen:
+            elif request.answer_gap or request.ask_gap or asked.acked - asked.position > 1:
                 data["pairing"] = "gap"
             if data["status"] == "malformed":
                 self._report("response_mismatch", "medium", response.ts, tid=response.tid)

@@ -93,9 +93,11 @@ class Pairing:
         self._waiting: dict[int, list[Request]] = {}
 
     def ask(self, request: Request) -> None:
-        waiting = self._waiting.setdefault(request.key, [])
-        waiting.append(request)
-        if len(waiting) > 1:
+        waiting = self._waiting.get(request.key)
+        if waiting is None:
+            self._waiting[request.key] = [request]
+        else:
+            waiting.append(request)
             for one in waiting:
                 one.rivals = True
         self._outstanding.add(request)
@@ -107,13 +109,18 @@ class Pairing:
         answer, in whatever order the two were captured. Of several requests with the same ids it is the first
         that the response fits; those whose response may be among lost bytes come last.
         """
-        waiting = [one for one in self._waiting.get(pairing_key(response), ()) if one.heard < position]
+        every = self._waiting.get(pairing_key(response))
+        if every is None:
+            return None
+        if len(every) == 1 and every[0].heard < position:
+            del self._waiting[every[0].key]
+            self._outstanding.settle(every[0])
+            return every[0]
+        waiting = [one for one in every if one.heard < position]
         if not waiting:
             return None
-        request = waiting[0]
-        if len(waiting) > 1:
-            waiting.sort(key=lambda one: one.answer_gap)
-            request = next((one for one in waiting if _fits(one.adu, response)), waiting[0])
+        waiting.sort(key=lambda one: one.answer_gap)
+        request = next((one for one in waiting if _fits(one.adu, response)), waiting[0])
         self.remove(request)
         return request
 

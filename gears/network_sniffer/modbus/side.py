@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu, header_fault, is_chain, is_oversize, mbap
 from gears.network_sniffer.modbus.listener import Listener
 from gears.network_sniffer.modbus.pdu import is_public
+
+_new: Final = tuple.__new__
+"""An Adu without the cost of its keyword arguments: one is made for each on the wire."""
 
 
 class Side:
@@ -35,7 +40,7 @@ class Side:
                 return
             if stop > end:
                 break
-            adu = Adu(tid, unit, payload[at + 7 : stop], length, frame, ts)
+            adu = _new(Adu, (tid, unit, payload[at + 7 : stop], length, frame, ts, True))
             if not (self._sure or self._recognise(adu, alone=not joined and _fills(payload, adu))):
                 self._listener.violation(self._number, "unrecognised", payload[at:], ts)
                 return

@@ -55,7 +55,8 @@ def exchange(flow: Mapping[str, Any], request: Adu, response: Adu) -> Fields:
         data["status"] = status = "malformed"
     if request.tid < 0:
         del data["tid"]
-    _add_integrity(data, request, response)
+    if response.pdu[0] & EXCEPTION or request.length > MAX_LENGTH or response.length > MAX_LENGTH:
+        _add_integrity(data, request, response)
     if status in ("malformed", "truncated") or not is_public(request.pdu):
         asked["pdu"], answered["pdu"] = request.pdu, response.pdu
     return data
