@@ -4,6 +4,7 @@ import typer
 
 from fluxrig.cli.bench.codec import codec
 from fluxrig.cli.bench.poll import poll
+from fluxrig.cli.bench.sniff import sniff
 
 app = typer.Typer(name="bench", help="Measure fluxrig on this machine.", no_args_is_help=True)
 
@@ -15,3 +16,4 @@ def _bench() -> None:
 
 app.command()(codec)
 app.command()(poll)
+app.command()(sniff)
