@@ -54,7 +54,7 @@ class Tabulated:
     def add(self, table: Table, day: str, batch: pa.RecordBatch) -> None:
         place = table.name, day
         self.batches.setdefault(place, []).append(batch)
-        self.leaves.setdefault(place, bytearray()).extend(b"".join(leaves_of(table, _columns(batch))))
+        self.leaves.setdefault(place, bytearray()).extend(b"".join(leaves_of(table, columns_of(batch))))
         self.size += batch.num_rows
         self.nbytes += batch.nbytes
 
@@ -130,12 +130,12 @@ def _made(stream: str, parcels: list[Parcel]) -> Iterator[tuple[Table, pa.Record
     cbor = [one for parcel in parcels for one in parcel.cbor]
     messages = MESSAGES.batch({**_places(stream, parcels), **derive(fields, cbor)})
     yield MESSAGES, messages
-    yield from derived(fields, _columns(messages))
+    yield from derived(fields, columns_of(messages))
     if aside := [parcel for parcel in parcels if parcel.reason]:
         yield QUARANTINE, QUARANTINE.batch(_quarantine(stream, aside))
 
 
-def _columns(batch: pa.RecordBatch) -> Columns:
+def columns_of(batch: pa.RecordBatch) -> Columns:
     return dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
