@@ -118,6 +118,8 @@ class FaultProxy:
                 if result is self.HANG:
                     await asyncio.sleep(3600)
                 for part in result if isinstance(result, list) else [result]:
+                    if part is self.CLOSE:
+                        return
                     if part:
                         writer.write(part)
                         await writer.drain()
