@@ -8,7 +8,7 @@ demo: .venv/run.stamp
 	$(BIN)/fluxrig demo $(ARGS)
 
 test: .venv/dev.stamp
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
