@@ -71,7 +71,7 @@ def _columns(number: int, line: str, separator: str, model: type[T], faults: Fau
             faults.add(mark, f"there is no column {shown(cell.text)}{nearest(word, known)}")
         names.append("" if word in COMMENTS else word)
     for name in ("name", "at"):
-        if name not in names:
+        if name not in names and not faults:
             faults.add(
                 Mark(number, 1), f"the column {name!r} is missing; begin with a line such as name,at,type"
             )

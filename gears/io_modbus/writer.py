@@ -135,7 +135,7 @@ async def _read_back(unit: Unit, write: Write, account: _Account) -> None:
     try:
         account.new = await _read(unit, write)
     except Lost as lost:
-        account.status, account.reason = "unknown", lost.reason
+        account.status, account.reason, account.new = "unknown", lost.reason, {}
         return
     same = all(account.new.get(wish.tag.name) == _written(wish) for wish in write.wishes)
     account.status = "written" if same else "differs"

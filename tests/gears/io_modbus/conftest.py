@@ -68,7 +68,8 @@ class ScriptedDevice:
         self._writers.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
-                request = await reader.readexactly(12)
+                request = await reader.readexactly(6)
+                request += await reader.readexactly(int.from_bytes(request[4:6]))
                 self.requests.append(request)
                 answer = self.script(len(self.requests) - 1, request)
                 if asyncio.iscoroutine(answer):
