@@ -110,15 +110,22 @@ class Recorder:
         return messages
 
 
+MAX_COUNTED: Final = 65_536
+"""Different anomalies that are counted; then counting begins anew."""
+
+
 class Repeats:
-    """Which occurrences of the same anomaly are worth a message: the 1st, 10th, 100th and so on."""
+    """Which occurrences of an anomaly are worth a message: the first ones, the 10th, 100th and so on."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_first")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 1) -> None:
+        self._first = first
         self._counts: dict[str, int] = {}
 
     def count(self, code: str) -> int | None:
         """Count one more; give the count when it is worth telling."""
+        if len(self._counts) >= MAX_COUNTED:
+            self._counts.clear()
         count = self._counts[code] = self._counts.get(code, 0) + 1
-        return count if str(count).rstrip("0") == "1" else None
+        return count if count <= self._first or str(count).rstrip("0") == "1" else None

@@ -14,6 +14,8 @@ from gears.network_sniffer.flow import End, Flow, Traits, end_fields
 from gears.network_sniffer.link import Link
 from gears.network_sniffer.values import Change, Values
 
+FINDINGS: Final = 8
+"""Findings of a kind that are told of one client at one server, before only the 10th, 100th … are."""
 _ANSWERED: Final = frozenset({"ok", "exception", "orphan_response", "malformed"})
 
 
@@ -42,7 +44,7 @@ class Observer:
         self._assets: dict[str, Asset] = {}
         self._changed: dict[str, Asset] = {}
         self._macs: dict[str, str] = {}
-        self._repeats = Repeats()
+        self._repeats = Repeats(FINDINGS)
         self._wants_values = recorder.wants(VALUE)
 
     def flow(self, client: End, server: End, traits: Traits, ts: int) -> Flow:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gears.network_sniffer.capture_file import read_packets
-from gears.network_sniffer.events import Recorder
+from gears.network_sniffer.events import ALL, Recorder
 from gears.network_sniffer.packet import LinkType, Packet
 from gears.network_sniffer.sniffer import Settings, Sniffer
 
@@ -95,9 +95,9 @@ class Tape:
         self.send(1, read_response(tid, address, quantity))
 
 
-def sniff(packets, accept=None, **settings):
+def sniff(packets, accept=None, schemas=ALL, **settings):
     """Give the messages of a whole capture."""
-    sniffer = Sniffer(Recorder("rack/tap", "acme/tap", bytes(32)), Settings(**settings), accept)
+    sniffer = Sniffer(Recorder("rack/tap", "acme/tap", bytes(32), schemas), Settings(**settings), accept)
     sniffer.feed(packets)
     sniffer.finish()
     return sniffer.take()
