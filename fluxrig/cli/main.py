@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from fluxrig.cli import bench, console
+from fluxrig.cli import bench, console, modbus
 from fluxrig.cli.check import check
 from fluxrig.cli.console import VersionOption
 from fluxrig.cli.decode import decode
@@ -35,6 +35,7 @@ def _options(version: VersionOption = False) -> None:
 
 for command in (demo, check, run, graph, gears, schema, docs, decode, sniff, verify_proof):
     app.command()(command)
+app.add_typer(modbus.app, name="modbus")
 app.add_typer(bench.app, name="bench")
 
 
