@@ -20,6 +20,7 @@ check: .venv/dev.stamp
 bench: .venv/run.stamp
 	$(BIN)/fluxrig bench codec $(ARGS)
 	$(BIN)/fluxrig bench poll $(ARGS)
+	$(BIN)/fluxrig bench neighbour $(ARGS)
 
 docs: .venv/run.stamp
 	$(BIN)/fluxrig docs

@@ -47,12 +47,13 @@ class Uplink(Gear[GearConfig]):
         outputs = Outputs()
         items: dict[str, list[bytes]] = {}
         for start in range(0, len(batch), SLICE):
+            if start:
+                await asyncio.sleep(0)
             for message in batch[start : start + SLICE]:
                 try:
                     items.setdefault(self._subject(message.uns), []).append(_encode(message))
                 except BadMessage as error:
                     outputs.reject(message, str(error))
-            await asyncio.sleep(0)
         if items:
             await self._store(list(pack(items.items())))
         self.accepted += len(batch) - len(outputs.rejected)

@@ -3,6 +3,7 @@
 import typer
 
 from fluxrig.cli.bench.codec import codec
+from fluxrig.cli.bench.neighbour import neighbour
 from fluxrig.cli.bench.poll import poll
 from fluxrig.cli.bench.sniff import sniff
 
@@ -15,5 +16,6 @@ def _bench() -> None:
 
 
 app.command()(codec)
+app.command()(neighbour)
 app.command()(poll)
 app.command()(sniff)
