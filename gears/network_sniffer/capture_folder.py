@@ -50,9 +50,8 @@ class CaptureFiles:
         self._packets: Iterator[Packet] | None = None
 
     def read(self, limit: int) -> tuple[list[Packet], list[str]]:
-        """Give up to `limit` packets, none at the end, and what was found damaged on the way."""
+        """Give up to `limit` packets, none at the end, and what was found damaged after them."""
         packets: list[Packet] = []
-        damages: list[str] = []
         while len(packets) < limit:
             if self._packets is None:
                 path = next(self._paths, None)
@@ -62,7 +61,8 @@ class CaptureFiles:
             try:
                 packets.extend(islice(self._packets, limit - len(packets)))
             except CaptureDamaged as damage:
-                damages.append(f"{self._path.name}: {damage}")
+                self._packets = None
+                return packets, [f"{self._path.name}: {damage}"]
             if len(packets) < limit:
                 self._packets = None
-        return packets, damages
+        return packets, []

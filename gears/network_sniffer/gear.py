@@ -111,7 +111,7 @@ class NetworkSniffer(Gear[Config]):
             while True:
                 packets, damages = capture.read(SLICE)
                 if sniffer is None and packets:
-                    sniffer = self._sniffer(_identify(f"{self.context.src} 0", packets[:1]))
+                    sniffer = self._sniffer(_identify(f"{self.context.src} 0", packets))
                 if sniffer is not None:
                     sniffer.feed(packets)
                     self._tell_damage(sniffer, damages)
@@ -208,9 +208,9 @@ def _read(captures: list[LiveCapture]) -> list[Packet]:
 
 
 def _identify(seed: str, chunk: list[Packet]) -> bytes:
-    """Give what stands for a capture in the ids of its messages: who reads it, and its first packets."""
-    digest = hashlib.blake2b(hashlib.blake2b(seed.encode(), digest_size=32).digest(), digest_size=32)
-    for ts, link, data, _ in chunk[:16]:
-        digest.update(b"%d %d %d " % (ts, link, len(data)))
+    """Give what stands for a capture in the ids of its messages: who reads it, and its first packet."""
+    digest = hashlib.blake2b(seed.encode(), digest_size=32)
+    for ts, link, data, _ in chunk[:1]:
+        digest.update(b" %d %d " % (ts, link))
         digest.update(data)
     return digest.digest()

@@ -226,7 +226,8 @@ async def test_live(wire):
     server = ModbusTcpServer(SimDevice(1, simdata=[registers]), address=("127.0.0.1", 0))
     await server.serve_forever(background=True)
     port = server.transport.sockets[0].getsockname()[1]
-    gear = NetworkSniffer(Config(interface="lo", filter=f"tcp port {port}"), context("tap"))
+    config = Config(interface="lo", filter=f"tcp port {port}", emit=("transaction",))
+    gear = NetworkSniffer(config, context("tap"))
     workbench = Workbench()
     await gear.open()
     task = asyncio.create_task(gear.run(workbench.emit))

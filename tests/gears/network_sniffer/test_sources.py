@@ -1,0 +1,178 @@
+"""Where packets come from: folders of rotated files, files that grow, several interfaces; at what speed."""
+
+import asyncio
+import gzip
+import hashlib
+
+import pytest
+
+from fluxrig.codec import encode_sequence
+from fluxrig.errors import Fatal, NotReady
+from fluxrig.testing import ManualClock, Workbench, check_gear, context
+from gears.network_sniffer.config import MANIFEST, Config
+from gears.network_sniffer.gear import NetworkSniffer
+
+
+async def run(config):
+    workbench = Workbench()
+    gear = NetworkSniffer(config, context("tap"))
+    await gear.open()
+    await gear.run(workbench.emit)
+    await gear.close()
+    return workbench.out
+
+
+class Running:
+    """A gear at work until the block ends."""
+
+    def __init__(self, config):
+        self.gear = NetworkSniffer(config, context("tap"))
+        self.bench = Workbench()
+
+    async def __aenter__(self):
+        await self.gear.open()
+        self.task = asyncio.create_task(self.gear.run(self.bench.emit))
+        return self
+
+    async def __aexit__(self, *_):
+        await self.stop()
+        await self.gear.close()
+
+    async def stop(self):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def exchanges(self, wire, count):
+        async with asyncio.timeout(20):
+            await self.bench.wait_for(1)
+            while len(wire.transactions(self.bench.out)) < count:
+                await self.bench.wait_for(len(self.bench.out) + 1)
+        return wire.transactions(self.bench.out)
+
+
+async def test_folder(wire, tmp_path):
+    """A folder of rotated files is one capture in the order of time, whatever their names and formats."""
+    packets = wire.plant_tape(30).packets
+    whole = tmp_path / "whole.pcap"
+    whole.write_bytes(wire.pcap_bytes(packets))
+    folder = tmp_path / "rotated"
+    folder.mkdir()
+    (folder / "tap9.pcap").write_bytes(wire.pcap_bytes(packets[:21]))
+    (folder / "tap10.pcap").write_bytes(wire.pcapng_bytes(packets[21:40]))
+    (folder / "a.pcap.gz").write_bytes(gzip.compress(wire.pcap_bytes(packets[40:])))
+    (folder / "notes.txt").write_text("not a capture")
+    (folder / "empty").touch()
+    assert encode_sequence(await run(Config(file=folder))) == encode_sequence(await run(Config(file=whole)))
+
+
+async def test_damaged_in_folder(wire, tmp_path):
+    """A file that breaks off costs what is missing of it; the next one is read."""
+    packets = wire.plant_tape(30).packets
+    (tmp_path / "1.pcap").write_bytes(wire.pcap_bytes(packets[:20])[:-7])
+    (tmp_path / "2.pcap").write_bytes(wire.pcap_bytes(packets[20:]))
+    messages = await run(Config(file=tmp_path))
+    assert wire.anomalies(messages)[0]["code"] == "capture_damaged"
+    assert "1.pcap" in wire.anomalies(messages)[0]["detail"]
+    assert wire.counters(messages)["packets"] == len(packets) - 1
+
+
+async def test_empty_folder(tmp_path):
+    """A folder without a capture is one clear error."""
+    with pytest.raises(Fatal, match="no capture in the folder"):
+        await NetworkSniffer(Config(file=tmp_path), context()).open()
+
+
+@pytest.mark.parametrize("write", ["pcap_bytes", "pcapng_bytes"])
+async def test_follow(wire, tmp_path, write):
+    """What is written to a file that is followed comes out, also when a write ends inside a packet."""
+    data = getattr(wire, write)(wire.plant_tape(20).packets)
+    path = tmp_path / "growing.pcap"
+    path.write_bytes(data[:10])
+    async with Running(Config(file=path, follow=True)) as running:
+        with path.open("ab") as file:
+            for start, end, least in (
+                (10, 1000, 1),
+                (1000, len(data) - 100, 10),
+                (len(data) - 100, None, 20),
+            ):
+                file.write(data[start:end])
+                file.flush()
+                found = await running.exchanges(wire, least)
+        assert {one["status"] for one in found} == {"ok"}
+        await running.stop()
+        assert wire.counters(running.bench.out)["packets"] == 43
+    whole = tmp_path / "whole.pcap"
+    whole.write_bytes(data)
+    followed = [message for message in running.bench.out if message.schema == "ot.transaction/1"]
+    read = [message for message in await run(Config(file=whole)) if message.schema == "ot.transaction/1"]
+    assert encode_sequence(followed) == encode_sequence(read)
+
+
+async def test_follow_rotation(wire, tmp_path):
+    """A followed file that is replaced goes on with its successor; nothing of either is lost."""
+    packets = wire.plant_tape(20).packets
+    path = tmp_path / "tap.pcap"
+    path.write_bytes(wire.pcap_bytes(packets[:23]))
+    async with Running(Config(file=path, follow=True)) as running:
+        await running.exchanges(wire, 10)
+        path.rename(tmp_path / "tap.pcap.1")
+        path.write_bytes(wire.pcap_bytes(packets[23:]))
+        found = await running.exchanges(wire, 20)
+    assert [one["status"] for one in found] == ["ok"] * 20
+
+
+async def test_follow_folder(wire, tmp_path):
+    """A followed folder gives what is in it, then what is added."""
+    packets = wire.plant_tape(20).packets
+    (tmp_path / "tap1.pcap").write_bytes(wire.pcap_bytes(packets[:23]))
+    async with Running(Config(file=tmp_path, follow=True)) as running:
+        await running.exchanges(wire, 10)
+        (tmp_path / "tap2.pcap").write_bytes(wire.pcap_bytes(packets[23:]))
+        assert len(await running.exchanges(wire, 20)) == 20
+
+
+async def test_follow_conforms(wire, tmp_path):
+    """The gear keeps the contract also while it follows."""
+    path = tmp_path / "tap.pcap"
+    path.write_bytes(wire.pcap_bytes(wire.plant_tape(20).packets))
+    config = Config(file=path, follow=True)
+    await check_gear(lambda ctx: NetworkSniffer(config, ctx), MANIFEST)
+    with pytest.raises(NotReady, match="yet"):
+        await NetworkSniffer(Config(file=tmp_path / "none", follow=True), context()).open()
+
+
+async def test_speed(wire, tmp_path):
+    """A replay at twice the pace is over in half the time, with the same bytes."""
+    path = tmp_path / "tap.pcap"
+    path.write_bytes(wire.pcap_bytes(wire.plant_tape(40).packets))
+    fast = await run(Config(file=path))
+    lasted = []
+    for speed in (1.0, 2.0):
+        clock, workbench = ManualClock(), Workbench()
+        gear = NetworkSniffer(Config(file=path, replay="realtime", speed=speed), context("tap", clock=clock))
+        began = clock.monotonic_ns()
+        task = asyncio.create_task(gear.run(workbench.emit))
+        async with asyncio.timeout(30):
+            while not task.done():
+                if clock.sleepers:
+                    await clock.advance(0.001)
+                await asyncio.sleep(0)
+        lasted.append(clock.monotonic_ns() - began)
+        assert encode_sequence(workbench.out) == encode_sequence(fast)
+    assert 1.8 <= lasted[0] / lasted[1] <= 2.2
+
+
+async def test_whole_runs_have_one_hash(wire, tmp_path, monkeypatch):
+    """Whole runs of the gear have one hash, whatever the batches, the slices and the speed."""
+    from gears.network_sniffer import gear as module
+
+    path = tmp_path / "tap.pcap"
+    path.write_bytes(wire.pcap_bytes(wire.plant_tape(60, tids=3, silent=0.1).packets))
+    hashes = set()
+    for size in (1, 7, 4096):
+        for name in ("BATCH", "SLICE", "READ_AHEAD"):
+            monkeypatch.setattr(module, name, size)
+        for options in ({}, {"replay": "realtime", "speed": 1000.0}):
+            messages = await run(Config(file=path, **options))
+            hashes.add(hashlib.sha256(encode_sequence(messages)).hexdigest())
+    assert len(hashes) == 1
