@@ -124,8 +124,8 @@ class Config(DeviceConfig):
     `ascii+tcp://host:port`."""
     backup: EndpointUrl | None = None
     """Where to ask when the endpoint does not answer; the two are tried in turn."""
-    tls: TlsConfig = TlsConfig()
-    """Certificates for `tls://`."""
+    tls: TlsConfig | None = None
+    """Certificates for `tls://`; if absent, the device's must be one that the system trusts."""
     connect_timeout: Seconds = 3.0
     """How long taking the connection may last."""
     idle_timeout: Seconds | None = None

@@ -19,6 +19,7 @@ from gears.io_modbus.metrics import Metrics
 from gears.io_modbus.owner import Owner, owners
 from gears.io_modbus.poll import Query, Readings
 from gears.io_modbus.schedule import Schedule
+from gears.io_modbus.timer import Timer
 from gears.io_modbus.unit import Unit
 from gears.io_modbus.writer import Writer
 
@@ -102,6 +103,13 @@ class IoModbus(Gear[Config]):
         return next(group.poller.probe for group in self.groups if group.device.name == name)
 
     async def _poll(self, emit: Emit, group: Group) -> NoReturn:
+        timer = Timer(self.context.clock)
+        try:
+            await self._poll_on(timer, emit, group)
+        finally:
+            timer.close()
+
+    async def _poll_on(self, timer: Timer, emit: Emit, group: Group) -> NoReturn:
         clock, unit = self.context.clock, self.units[group.device.name]
         await clock.sleep(owners().next_phase() * group.every_s)
         schedule = group.schedule = Schedule(round(group.every_s * 1e9), clock.monotonic_ns())
@@ -116,12 +124,12 @@ class IoModbus(Gear[Config]):
             if self.config.close_after == "poll" and self._owner is not None:
                 self._owner.rest()
             if readings.lost is None:
-                await self._wait(emit, group, schedule)
+                await self._wait(timer, emit, group, schedule)
             else:
                 await self._away(emit, group, unit, readings.lost)
                 await clock.sleep(schedule.rejoin_ns(clock.monotonic_ns()) / 1e9)
 
-    async def _wait(self, emit: Emit, group: Group, schedule: Schedule) -> None:
+    async def _wait(self, timer: Timer, emit: Emit, group: Group, schedule: Schedule) -> None:
         clock = self.context.clock
         overruns, skipped = schedule.overruns, schedule.skipped
         wait_ns = schedule.wait_ns(clock.monotonic_ns())
@@ -130,7 +138,7 @@ class IoModbus(Gear[Config]):
             self._metrics.overruns.add(1, attributes)
             self._metrics.skipped.add(schedule.skipped - skipped, attributes)
             await self._report_overrun(emit, group, schedule)
-        await clock.sleep(wait_ns / 1e9)
+        await timer.until(schedule.tick_ns if wait_ns else 0)
         if wait_ns:
             late_ns = clock.monotonic_ns() - schedule.tick_ns
             self._metrics.jitter.record(max(0, late_ns) / 1e9, attributes)
@@ -197,14 +205,15 @@ class IoModbus(Gear[Config]):
 
 def terms_of(config: Config) -> Terms:
     """Give how the lines to the endpoint are treated."""
+    tls = config.tls or TlsConfig()
     return Terms(
         connect_timeout_s=config.connect_timeout,
         idle_timeout_s=config.idle_timeout,
         pause_after_connect_s=config.pause_after_connect or 0.0,
         pause_between_requests_s=config.pause_between_requests or 0.0,
         close_after_request=config.close_after == "request",
-        tls=lambda: tls_context(config.tls),
-        server_name=config.tls.server_name,
+        tls=lambda: tls_context(tls),
+        server_name=tls.server_name,
     )
 
 
