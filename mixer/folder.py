@@ -37,6 +37,10 @@ def default_path() -> Path:
     return Path(home) / "fluxrig" / "mixer"
 
 
+class FolderTaken(FluxrigError):
+    """A Mixer is running on the folder."""
+
+
 class Folder:
     """A data folder."""
 
@@ -58,7 +62,7 @@ class Folder:
             yield
         except BlockingIOError:
             pid = (self.running() or {}).get("pid", "unknown")
-            raise FluxrigError(
+            raise FolderTaken(
                 f"a Mixer is already running on {self.path} (process {pid}); stop it, or give another --data"
             ) from None
         finally:

@@ -30,6 +30,7 @@ from mixer.audit.writer import Roll, Writer
 from mixer.folder import Folder
 from mixer.registry import Rack, Refused, Registration, Registry
 from mixer.trim import keep_trimming
+from mixer.upkeep import UPKEEP, answer
 
 REGISTER: Final = "fluxrig.mixer.register"
 STATUS: Final = "fluxrig.mixer.status"
@@ -101,6 +102,7 @@ class Mixer:
         await ensure_hub_streams(self._bus)
         await self._bus.serve(REGISTER, self._register)
         await self._bus.serve(STATUS, self._status)
+        await self._bus.serve(UPKEEP, lambda _, payload: answer(self._store, payload))
 
     async def _write(self, stop: asyncio.Event) -> None:
         """Run the writers until `stop`."""

@@ -137,7 +137,7 @@ def verify(
 
     where = audit or folder(data).audit
     keys = PublicKeys.load(key or [where.absolute().parent / PUBLIC_NAME])
-    with _progress("rows") as advance:
+    with progress("rows") as advance:
         report = run(where, keys, Scope(since, head, jobs), advance)
     if as_json:
         print_json(_report(report))
@@ -196,8 +196,131 @@ def prove(
         out.write_text(text + "\n", "utf-8")
 
 
+@app.command()
+def ls(
+    data: DataOption = None,
+    table: Annotated[str, typer.Option(metavar="TABLE", help="Only the files of this table.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the Parquet files that make up the audit store, in the order of their commits."""
+    from mixer.audit.listing import files
+
+    found = [file for file in files(folder(data).audit) if table in ("", file["table"])]
+    if as_json:
+        print_json(found)
+        return
+    for file in found:
+        typer.echo(f"{file['committed'][:19]}Z  {file['rows']:>10,}  {file['bytes']:>13,}  {file['path']}")
+
+
+@app.command()
+def stats(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show how much there is of each table, and what compaction and retention did so far."""
+    from rich import print as show
+    from rich.table import Table
+
+    from mixer.audit.listing import stats as gather
+
+    found = gather(folder(data).audit)
+    if as_json:
+        print_json(found)
+        return
+    tables = Table("table", "files", "rows", "MiB", "bytes a row", "from", "to")
+    for name, one in found["tables"].items():
+        size = (f"{one['bytes'] / 2**20:,.1f}", str(one["bytes_per_row"] or ""))
+        days = (one["first_date"] or "", one["last_date"] or "")
+        tables.add_row(name, f"{one['files']:,}", f"{one['rows']:,}", *size, *days)
+    show(tables)
+    lines, pruned = found["lines"], found["pruned"]
+    typer.echo(f"{lines['commit']} commits, {lines['compact']} compactions, {lines['prune']} prunes")
+    typer.echo(
+        f"pruned: {pruned['files']} files, {pruned['rows']:,} rows, {pruned['bytes'] / 2**20:,.1f} MiB"
+    )
+
+
+@app.command()
+def compact(
+    data: DataOption = None,
+    target: Annotated[
+        int, typer.Option(min=1, max=1024, metavar="MIB", help="How large merged files may become, in MiB.")
+    ] = 32,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be merged.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge the small files of each day, also while the Mixer runs; what was signed stays verifiable.
+
+    Files that a query is reading are replaced when it is done. Merging takes about ten times the target in
+    memory.
+    """
+    from mixer.audit.upkeep import Task
+
+    done = _upkeep(data, Task(do="compact", target_mib=target, dry_run=dry_run))
+    if as_json:
+        print_json(done)
+    elif dry_run:
+        typer.echo(f"{done['files_before']} files would become those of {done['groups']} merges")
+    elif not done["groups"]:
+        typer.echo("there is nothing to merge")
+    else:
+        sizes = f"{done['bytes_before'] / 2**20:.1f} to {done['bytes_after'] / 2**20:.1f} MiB"
+        typer.echo(f"merged {done['files_before']} files into {done['files_after']}, {sizes}")
+
+
+@app.command()
+def prune(
+    data: DataOption = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds, metavar="AGE", help="Take away days that ended longer ago, such as 90d."
+        ),
+    ] = None,
+    max_mib: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="MIB", help="Take away the oldest days until a table has no more."),
+    ] = None,
+    table: Annotated[
+        str, typer.Option(metavar="TABLE", help="Of this table alone.", show_default="each table")
+    ] = "",
+    project: Annotated[
+        str, typer.Option(metavar="PROJECT", help="Of this project alone.", show_default="each project")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take away old files for good, and leave a signed tombstone that says what they were.
+
+    Age counts from the end of the UTC day on which the Mixer received a message. The present day always
+    stays. Works also while the Mixer runs.
+    """
+    from mixer.audit.upkeep import Task
+
+    size = None if max_mib is None else max_mib << 20
+    if older_than is None and size is None:
+        raise typer.BadParameter("say what to keep: --older-than, --max-mib, or both")
+    task = Task(do="prune", dry_run=dry_run, table=table, project=project, age_s=older_than, bytes=size)
+    done = _upkeep(data, task)
+    if as_json:
+        print_json(done)
+        return
+    for path in done["files"]:
+        typer.echo(path)
+    verb = "would go" if dry_run else "are gone"
+    typer.echo(
+        f"{len(done['files'])} files with {done['rows']:,} rows, {done['bytes'] / 2**20:.1f} MiB, {verb}"
+    )
+
+
+def _upkeep(data: Path | None, task: Any) -> dict[str, Any]:
+    import asyncio
+
+    from mixer.upkeep import ask
+
+    return asyncio.run(ask(folder(data), task))
+
+
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show how far a long command is, where someone looks."""
     if not sys.stderr.isatty():
         yield None

@@ -1,6 +1,7 @@
 """The running Mixer: registration, status, quarantine, a disk that refuses, one Mixer to a folder."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from fluxrig.bus import UNS, Parcel
+from fluxrig.cli import console
+from fluxrig.cli import mixer as mixer_cli
 from fluxrig.errors import FluxrigError
 from mixer.audit.disk import Disk
 from mixer.audit.writer import Roll
@@ -18,7 +21,7 @@ from mixer.service import Mixer, Options
 from mixer.status import status
 
 from .audit.stream import leaf_seqs, rows
-from .site import TOKEN, rack, until
+from .site import TOKEN, MixerProcess, rack, until
 
 
 @asynccontextmanager
@@ -156,3 +159,38 @@ async def test_secrets_are_private(folder: Folder, port: int, monkeypatch: pytes
     assert folder.token.stat().st_mode & 0o077 == 0
     assert folder.path.stat().st_mode & 0o077 == 0
     assert folder.snake_token() == token
+
+
+async def test_upkeep_works_beside_the_running_mixer(
+    tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Compacting, pruning and verifying through the commands, while the Mixer writes on."""
+    data = tmp_path / "mixer"
+    async with rack(tmp_path, port) as one:
+        with MixerProcess(data, port) as mixer:
+            await mixer.ready()
+            for _ in range(3):
+                await one.store(50)
+                await one.flushed()
+            done = await asyncio.to_thread(command, capsys, "compact", "--data", str(data))
+            assert done["files_before"] >= 6
+            assert done["files_after"] == 2
+            await one.store(50)
+            await one.flushed()
+            assert (await asyncio.to_thread(command, capsys, "verify", "--data", str(data)))["faults"] == []
+            assert mixer.stop() == 0
+    stats = await asyncio.to_thread(command, capsys, "stats", "--data", str(data))
+    assert stats["tables"]["messages"]["rows"] == 200
+    assert stats["lines"]["compact"] == 1
+    listed = await asyncio.to_thread(command, capsys, "ls", "--data", str(data), "--table", "messages")
+    assert sum(file["rows"] for file in listed) == 200
+    pruned = await asyncio.to_thread(
+        command, capsys, "prune", "--data", str(data), "--older-than", "1d", "--dry-run"
+    )
+    assert pruned["files"] == []
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """What `mixer audit …` prints with --json."""
+    assert console.run(mixer_cli.app, ["audit", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 import typer
 
+from fluxrig.cli.bench.audit import audit
 from fluxrig.cli.bench.codec import codec
 from fluxrig.cli.bench.neighbour import neighbour
 from fluxrig.cli.bench.poll import poll
@@ -15,6 +16,7 @@ def _bench() -> None:
     pass
 
 
+app.command()(audit)
 app.command()(codec)
 app.command()(neighbour)
 app.command()(poll)

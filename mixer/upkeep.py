@@ -1,0 +1,47 @@
+"""Where upkeep is done: by the Mixer that runs on a folder, or here when none does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fluxrig.bus import Bus
+from fluxrig.errors import AuditError, FluxrigError
+from mixer.audit.store import AuditStore
+from mixer.audit.upkeep import Task, perform
+from mixer.folder import Folder, FolderTaken
+
+UPKEEP: Final = "fluxrig.mixer.upkeep"
+_PATIENCE_S: Final = 3600.0
+
+
+async def ask(folder: Folder, task: Task) -> dict[str, Any]:
+    """Have a task done, and give what was done. Raises FluxrigError that says why not."""
+    if not folder.audit.is_dir():
+        raise AuditError(f"there is no audit store at {folder.audit}; give the Mixer's --data folder")
+    found = folder.running()
+    try:
+        with folder.held():
+            return perform(AuditStore(folder.audit), task)
+    except FolderTaken:
+        if found is None:  # it is starting or stopping
+            raise
+    async with await Bus.connect(found["url"], found["token"], "mixer upkeep") as bus:
+        payload = task.model_dump_json().encode()
+        done: dict[str, Any] = json.loads(await bus.request(UPKEEP, payload, _PATIENCE_S))
+    if error := done.pop("error", None):
+        raise AuditError(error)
+    return done
+
+
+async def answer(store: AuditStore, payload: bytes) -> bytes:
+    """Do what a request asks for; the reply is what was done, or `{error}`."""
+    try:
+        task = Task.model_validate_json(payload)
+        done = await asyncio.to_thread(perform, store, task)
+    except (FluxrigError, OSError, ValidationError) as error:
+        done = {"error": " ".join(str(error).split())}
+    return json.dumps(done).encode()
