@@ -75,6 +75,22 @@ def _bignum(tag: int, magnitude: int) -> bytes:
     return head(6, tag) + head(2, len(content)) + content
 
 
+class _Ints(dict[int, bytes]):
+    """Integers of 16 bits, as registers hold them, by value: each is encoded once."""
+
+    def __missing__(self, value: int) -> bytes:
+        encoded = _int(value, 0)
+        if 0 <= value < 1 << 16:
+            self[value] = encoded
+        return encoded
+
+
+_INTS: Final = _Ints()
+_ALL_INT: Final = {int}
+_MANY: Final = 8
+"""From so many items on it pays to look whether all are integers."""
+
+
 def _float(value: float, _room: int) -> bytes:
     """Encode in the shortest of 16, 32 and 64 bits that keeps the value (RFC 8949 §4.2.2, rule 1)."""
     try:
@@ -105,6 +121,8 @@ def _bytes(value: bytes, _room: int) -> bytes:
 def _array(value: Sequence[Any], room: int) -> bytes:
     if not room:
         raise EncodeError(f"nested more than {MAX_DEPTH} deep")
+    if len(value) >= _MANY and set(map(type, value)) == _ALL_INT:
+        return head(4, len(value)) + b"".join(map(_INTS.__getitem__, value))
     room -= 1
     return head(4, len(value)) + b"".join([ENCODERS[type(item)](item, room) for item in value])
 

@@ -12,6 +12,7 @@ from fluxrig.cli.console import VersionOption
 from fluxrig.cli.decode import decode
 from fluxrig.cli.demo.command import demo
 from fluxrig.cli.docs import docs
+from fluxrig.cli.garbage import collect_seldom
 from fluxrig.cli.gears import gears
 from fluxrig.cli.graph import graph
 from fluxrig.cli.run import run
@@ -41,4 +42,5 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """Run the command line and exit."""
+    collect_seldom()
     sys.exit(console.run(app))

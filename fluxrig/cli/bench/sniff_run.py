@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fluxrig.cli.garbage import collect_seldom
+
 if TYPE_CHECKING:
     from gears.network_sniffer.sniffer import Sniffer
 
@@ -56,4 +58,5 @@ def _encode(sniffer: Sniffer, counts: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     print(json.dumps(run(Path(sys.argv[1]))))
