@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any, Final
 
-from fluxrig.cli.modbus.device import Device
+from fluxrig.cli.modbus.device import Device, Target
 from fluxrig.modbus.address import BIT_TABLES
 from fluxrig.modbus.pdu import read_request
 from fluxrig.modbus.plan import Block
 from gears.io_modbus.config import Config
 from gears.io_modbus.device import Device as PolledDevice
-from gears.io_modbus.endpoint import Endpoint
-from gears.io_modbus.line import Terms
+from gears.io_modbus.gear import terms_of
 
 ASSUMED_S: Final = 0.01
 """What a device is taken to need for an answer, where nobody says or measures."""
@@ -33,12 +32,8 @@ class Cycle:
         self.device = device
         self.every_s = every_s
         self.blocks = blocks
-        self.endpoint: Endpoint = config.endpoints[0]
-        self.terms = Terms(
-            connect_timeout_s=config.connect_timeout,
-            pause_after_connect_s=config.pause_after_connect or 0.0,
-            pause_between_requests_s=config.pause_between_requests or 0.0,
-        )
+        self.endpoint = config.endpoints[0]
+        self.target = Target(self.endpoint, terms_of(config), device.settings.response_timeout)
         self.cycle_s = 0.0
         self.basis = ""
 
@@ -96,7 +91,7 @@ class Cycle:
     def _take(self, took_s: list[float]) -> None:
         """Add the pauses to what the requests took."""
         silence_s = self.endpoint.serial.silence_s if self.endpoint.is_serial else 0.0
-        pause_s = max(self.terms.pause_between_requests_s, silence_s)
+        pause_s = max(self.target.terms.pause_between_requests_s, silence_s)
         self.cycle_s = sum(took_s) + pause_s * len(took_s)
 
     def _on_the_wire_s(self, block: Block) -> float:

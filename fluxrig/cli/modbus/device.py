@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ssl import SSLContext
 from typing import Final, Self
 
 import typer
+from pydantic import ValidationError
 
 from fluxrig.clock import SystemClock
 from fluxrig.errors import FluxrigError
@@ -16,9 +18,12 @@ from fluxrig.modbus.pdu import Refusal, Request, read_request
 from fluxrig.modbus.plan import Block
 from fluxrig.modbus.quality import BUSY, ILLEGAL, exception_reason
 from fluxrig.modbus.tag import Tag
+from gears.io_modbus.config import TlsConfig
 from gears.io_modbus.endpoint import Endpoint, parse_endpoint
+from gears.io_modbus.gear import tls_context
 from gears.io_modbus.line import Answer, Line, Lost, Terms
 
+CONNECT_S: Final = 3.0
 BUSY_RETRIES: Final = 3
 BUSY_PAUSE_S: Final = 0.2
 HINTS: Final = {
@@ -52,18 +57,27 @@ class Reading:
     refused: RefusedError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to ask, and how."""
+
+    endpoint: Endpoint
+    terms: Terms
+    timeout_s: float
+    """How long an answer may take."""
+
+
 class Device:
     """One endpoint, for as long as the command runs."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float, terms: Terms = Terms()) -> None:
-        self.endpoint = endpoint
-        self.timeout_s = timeout_s
+    def __init__(self, target: Target) -> None:
+        self.endpoint = target.endpoint
+        self._target = target
         self.requests = 0
         self.reached = False
         """Whether the endpoint took a connection at least once."""
         self.unreachable = 0
         """Requests in a row that found no connection."""
-        self._terms = terms
         self._line = self._new_line()
 
     async def __aenter__(self) -> Self:
@@ -76,7 +90,7 @@ class Device:
         """Ask once. Raises Refusal or Lost; the next request begins anew."""
         self.requests += 1
         try:
-            return await self._line.ask(unit, request, self.timeout_s)
+            return await self._line.ask(unit, request, self._target.timeout_s)
         except Lost:
             self.reached |= self._line.connects > 0
             self.unreachable = 0 if self._line.connects else self.unreachable + 1
@@ -119,7 +133,7 @@ class Device:
         return readings
 
     def _new_line(self) -> Line:
-        return Line([self.endpoint], self._terms, SystemClock())
+        return Line([self.endpoint], self._target.terms, SystemClock())
 
 
 def part(payload: bytes, block: Block, tag: Tag) -> bytes:
@@ -130,9 +144,35 @@ def part(payload: bytes, block: Block, tag: Tag) -> bytes:
     return payload[2 * at : 2 * (at + tag.size)]
 
 
-def endpoint_of(url: str) -> Endpoint:
-    """Read a URL from the command line. Raises typer.BadParameter."""
+def target_of(url: str, timeout_s: float, tls: Sequence[str] | None = None) -> Target:
+    """Make what the command line says of a device. Raises typer.BadParameter."""
     try:
-        return parse_endpoint(url)
+        endpoint = parse_endpoint(url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="URL") from None
+    if tls and endpoint.transport != "tls":
+        raise typer.BadParameter(f"{url} is not encrypted; write tls://host:802", param_hint="--tls")
+    terms = Terms(connect_timeout_s=max(CONNECT_S, timeout_s))
+    if endpoint.transport == "tls":
+        settings = _tls(tls or ())
+        context = _context(settings)
+        terms = replace(terms, tls=lambda: context, server_name=settings.server_name)
+    return Target(endpoint, terms, timeout_s)
+
+
+def _context(settings: TlsConfig) -> SSLContext:
+    try:
+        return tls_context(settings)
+    except OSError as error:
+        files = ", ".join(filter(None, (settings.ca, settings.certificate, settings.key)))
+        raise typer.BadParameter(f"{files}: {error.strerror or error}", param_hint="--tls") from None
+
+
+def _tls(pairs: Sequence[str]) -> TlsConfig:
+    """Read `ca=plant.pem` and its like; the keys are those of `tls:` in a Rack file."""
+    try:
+        return TlsConfig.model_validate(dict(pair.partition("=")[::2] for pair in pairs))
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        known = ", ".join(f"{name}=…" for name in TlsConfig.model_fields)
+        raise typer.BadParameter(f"{faults}; write {known}", param_hint="--tls") from None

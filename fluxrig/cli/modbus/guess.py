@@ -11,14 +11,13 @@ from typing import Any, Final
 import typer
 
 from fluxrig.cli.console import print_json
-from fluxrig.cli.modbus.device import Device, RefusedError
+from fluxrig.cli.modbus.device import Device, RefusedError, Target
 from fluxrig.cli.modbus.read import registers
 from fluxrig.modbus.address import BIT_TABLES, MAX_ADDRESS, Address
 from fluxrig.modbus.decode import MeaninglessError, decode_value
 from fluxrig.modbus.quality import ILLEGAL
 from fluxrig.modbus.tag import Tag, Value
 from fluxrig.modbus.value_type import FORMS, PART_TYPES, SHORT_ORDERS, Order, ValueType
-from gears.io_modbus.endpoint import Endpoint
 
 MOST: Final = 4
 """Registers of the longest number."""
@@ -79,13 +78,11 @@ def _scale(value: Value | None, expect: float | None) -> float | None:
     )
 
 
-def run(
-    endpoint: Endpoint, at: Address, unit: int, timeout_s: float, expect: float | None, *, as_json: bool
-) -> None:
+def run(target: Target, at: Address, unit: int, expect: float | None, *, as_json: bool) -> None:
     """Read the registers from `at` on, and show what they may mean."""
     if at.table in BIT_TABLES:
         raise typer.BadParameter(f"{at} is one bit; there is nothing to guess")
-    payload = asyncio.run(_read(endpoint, at, unit, timeout_s))
+    payload = asyncio.run(_read(target, at, unit))
     found = list(guesses(payload, expect))
     if as_json:
         document = {"at": str(at), "unit": unit, "registers": registers(payload)}
@@ -96,9 +93,9 @@ def run(
     _advise(found, at, expect)
 
 
-async def _read(endpoint: Endpoint, at: Address, unit: int, timeout_s: float) -> bytes:
+async def _read(target: Target, at: Address, unit: int) -> bytes:
     """Read as many registers as the device gives: text is long, the last address may be near."""
-    async with Device(endpoint, timeout_s) as device:
+    async with Device(target) as device:
         for count in (TEXT, MOST, 2, 1):
             try:
                 return await device.read(unit, at.table, at.number, min(count, MAX_ADDRESS + 1 - at.number))

@@ -62,6 +62,18 @@ EncodingOption: TypeAlias = Annotated[
 ]
 
 
+TlsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tls",
+        metavar="KEY=VALUE",
+        help="For tls://, given once for each of: ca=FILE, certificate=FILE, key=FILE, server_name=NAME, "
+        "verify=false.",
+        show_default=False,
+    ),
+]
+
+
 def base_of(text: str) -> AddressBase:
     return 1 if text == "1" else 0
 

@@ -79,7 +79,7 @@ async def _measure(found: list[Cycle]) -> None:
     from fluxrig.cli.modbus.device import Device
 
     for cycle in found:
-        async with Device(cycle.endpoint, cycle.device.settings.response_timeout, cycle.terms) as device:
+        async with Device(cycle.target) as device:
             await cycle.measure(device)
 
 

@@ -19,6 +19,7 @@ from fluxrig.cli.modbus.options import (
     OrderOption,
     ScaleOption,
     TimeoutOption,
+    TlsOption,
     TypeOption,
     UnitOption,
     Url,
@@ -28,9 +29,8 @@ from fluxrig.cli.modbus.options import (
 from fluxrig.errors import FluxrigError
 
 if TYPE_CHECKING:
-    from fluxrig.cli.modbus.device import Reading
+    from fluxrig.cli.modbus.device import Reading, Target
     from fluxrig.modbus.tag import Tag
-    from gears.io_modbus.endpoint import Endpoint
 
 MAX_COUNT = 10_000
 MAX_FLOAT32 = 3.4e38
@@ -60,6 +60,7 @@ def read(
     unit: UnitOption = 1,
     address_base: BaseOption = "0",
     timeout: TimeoutOption = "1s",  # type: ignore[assignment]
+    tls: TlsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read values from a device and print them, with the registers that they come from.
@@ -67,19 +68,19 @@ def read(
     A value that the device refuses shows the reason in its place; the command then exits with 1.
     """
     from fluxrig.cli.modbus import guess as guessing
-    from fluxrig.cli.modbus.device import endpoint_of
+    from fluxrig.cli.modbus.device import target_of
 
-    endpoint, base = endpoint_of(url), base_of(address_base)
+    target, base = target_of(url, timeout, tls), base_of(address_base)
     if expect is not None and not guess:
         raise typer.BadParameter("it goes with --guess", param_hint="--expect")
     if guess:
         place = tag_of(at, base)
-        guessing.run(endpoint, place.at, unit, timeout, expect, as_json=as_json)
+        guessing.run(target, place.at, unit, expect, as_json=as_json)
         return
     tag = tag_of(
         at, base, type=type_, order=order, scale=scale, offset=offset, length=length, encoding=encoding
     )
-    readings = asyncio.run(_read(endpoint, row(tag, count), unit, timeout))
+    readings = asyncio.run(_read(target, row(tag, count), unit))
     values = [as_value(reading) for reading in readings]
     if as_json:
         print_json({"endpoint": url, "unit": unit, "values": values})
@@ -111,11 +112,11 @@ def row(tag: Tag, count: int) -> list[Tag]:
     return tags
 
 
-async def _read(endpoint: Endpoint, tags: list[Tag], unit: int, timeout_s: float) -> list[Reading]:
+async def _read(target: Target, tags: list[Tag], unit: int) -> list[Reading]:
     from fluxrig.cli.modbus.device import Device
     from fluxrig.modbus.plan import plan
 
-    async with Device(endpoint, timeout_s) as device:
+    async with Device(target) as device:
         return await device.read_blocks(unit, plan(tags, max_hole=0))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluxrig.cli.console import JsonOption, print_json
-from fluxrig.cli.modbus.options import Url
+from fluxrig.cli.modbus.options import TlsOption, Url
 from fluxrig.cli.options import seconds
 from fluxrig.errors import FluxrigError
 
@@ -43,6 +43,7 @@ def scan(
     timeout: Annotated[
         float, typer.Option(parser=seconds, metavar="DURATION", help="How long a unit may take to answer.")
     ] = "500ms",  # type: ignore[assignment]
+    tls: TlsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the units that answer, and which addresses of each table can be read. Only reads.
@@ -53,22 +54,21 @@ def scan(
     range in between may stay unfound. Reading has no effect on nearly all devices; the manual tells of the
     others.
     """
-    from fluxrig.cli.modbus.device import endpoint_of
+    from fluxrig.cli.modbus.device import target_of
     from fluxrig.cli.modbus.scanner import Scanner
 
-    endpoint = endpoint_of(url)
+    target = target_of(url, timeout, tls)
     asked, looked_into = parse_units(units), parse_tables(tables)
     if last < first:
         raise typer.BadParameter(f"{last} is before {first}", param_hint="--to")
     scanner = Scanner(
-        endpoint,
+        target,
         asked,
         looked_into,
         (first, last),
         block=block,
         thorough=thorough,
         pause_s=pause,
-        timeout_s=timeout,
     )
     with _progress(scanner):
         found = asyncio.run(scanner.run())

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from fluxrig.cli.modbus.device import Device
+from fluxrig.cli.modbus.device import Device, Target
 from fluxrig.cli.modbus.distress import IN_A_ROW, Distress, DistressError
 from fluxrig.cli.modbus.ranges import Range, find_ranges
 from fluxrig.errors import FluxrigError
 from fluxrig.modbus.address import Table
 from fluxrig.modbus.pdu import Refusal, read_request
 from fluxrig.modbus.quality import BUSY, UNIT_AWAY, exception_reason
-from gears.io_modbus.endpoint import Endpoint
-from gears.io_modbus.line import Lost, Terms
+from gears.io_modbus.line import Lost
 
 ILLEGAL_FUNCTION: Final = 1
 BUSY_PAUSES: Final = 10
@@ -51,7 +50,7 @@ class Scanner:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        target: Target,
         units: Sequence[int],
         tables: Sequence[Table],
         addresses: Range,
@@ -59,9 +58,8 @@ class Scanner:
         block: int,
         thorough: bool,
         pause_s: float,
-        timeout_s: float,
     ) -> None:
-        self._device = Device(endpoint, timeout_s, Terms(connect_timeout_s=max(3.0, timeout_s)))
+        self._device = Device(target)
         self._units, self._tables, self._addresses = units, tables, addresses
         self._block, self._thorough, self._pause_s = block, thorough, pause_s
         self._found = Found()

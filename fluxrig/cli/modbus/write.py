@@ -18,6 +18,7 @@ from fluxrig.cli.modbus.options import (
     OrderOption,
     ScaleOption,
     TimeoutOption,
+    TlsOption,
     TypeOption,
     UnitOption,
     Url,
@@ -28,7 +29,9 @@ from fluxrig.cli.modbus.read import in_short
 from fluxrig.errors import FluxrigError
 
 if TYPE_CHECKING:
-    from fluxrig.cli.modbus.device import Device
+    from collections.abc import Callable
+
+    from fluxrig.cli.modbus.device import Device, Target
     from fluxrig.modbus.encode import Encoded
     from fluxrig.modbus.pdu import Request
     from fluxrig.modbus.tag import Tag, Value
@@ -73,6 +76,7 @@ def write(
     unit: UnitOption = 1,
     address_base: BaseOption = "0",
     timeout: TimeoutOption = "1s",  # type: ignore[assignment]
+    tls: TlsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write one value: shows old -> new, asks, writes, and reads it back.
@@ -80,11 +84,11 @@ def write(
     Only coils and holding registers can be written. Exits with 1 when the device refuses, or when something
     else stands there afterwards.
     """
-    from fluxrig.cli.modbus.device import endpoint_of
+    from fluxrig.cli.modbus.device import target_of
     from fluxrig.modbus.address import WRITABLE_TABLES
     from fluxrig.modbus.encode import encode_value
 
-    endpoint, base = endpoint_of(url), base_of(address_base)
+    target, base = target_of(url, timeout, tls), base_of(address_base)
     tag = tag_of(
         at, base, type=type_, order=order, scale=scale, offset=offset, length=length, encoding=encoding
     )
@@ -98,7 +102,7 @@ def write(
     if not yes and (as_json or not _somebody_is_there()):
         raise typer.BadParameter("nobody can be asked here; say --yes to write all the same")
     job = Job(tag, new, encoded, unit, several=several, modify=modify, read_back=read_back)
-    outcome = asyncio.run(job.run(endpoint, timeout, confirm=None if yes else _confirm))
+    outcome = asyncio.run(job.run(target, confirm=None if yes else _confirm))
     if as_json:
         print_json({"endpoint": url, "unit": unit, "at": str(tag.at), **outcome})
     elif outcome["written"] and read_back:
@@ -152,11 +156,11 @@ class Job:
         self._new = _as_read(tag, encoded, new)
         self._several, self._modify, self._read_back = several, modify, read_back
 
-    async def run(self, endpoint: Any, timeout_s: float, confirm: Any) -> dict[str, Any]:
+    async def run(self, target: Target, confirm: Callable[[str, str], bool] | None) -> dict[str, Any]:
         """Do it, and say what was and what is."""
         from fluxrig.cli.modbus.device import Device
 
-        async with Device(endpoint, timeout_s) as device:
+        async with Device(target) as device:
             old = await self._read(device)
             outcome: dict[str, Any] = {"old": old, "new": self._new, "written": False}
             if confirm is not None and not confirm(_shown(old), _shown(self._new)):
