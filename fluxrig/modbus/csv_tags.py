@@ -68,7 +68,7 @@ def _columns(number: int, line: str, separator: str, model: type[T], faults: Fau
         if word in names and word:
             faults.add(mark, f"the column {shown(cell.text)} is there twice; keep one")
         elif word and word not in known and word not in COMMENTS:
-            faults.add(mark, f"there is no column {shown(cell.text)}{nearest(word, known)}")
+            faults.add(mark, f"there is no column {shown(cell.text)}{nearest(word, [*known, *ALIASES])}")
         names.append("" if word in COMMENTS else word)
     for name in ("name", "at"):
         if name not in names and not faults:

@@ -112,7 +112,7 @@ k,coil/3,uint16,
     ("lines", "fault"),
     [
         ("", "tags.csv:0:0: the file is empty"),
-        ("name,adress\n", "tags.csv:1:6: there is no column 'adress'; did you mean 'at'"),
+        ("name,adress\n", "tags.csv:1:6: there is no column 'adress'; did you mean 'address'"),
         ("name,type\n", "tags.csv:1:1: the column 'at' is missing"),
         ("name,at,at\n", "tags.csv:1:9: the column 'at' is there twice"),
         ("name,at\n", "tags.csv:1:1: the file has columns, but no tags"),
