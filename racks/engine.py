@@ -22,7 +22,9 @@ from fluxrig.rackfile.model import WhenFull
 from fluxrig.tasks import end
 from racks.backoff import Backoff
 from racks.metrics import Metrics
-from racks.node import CLOSE_S, DeadLetters, Node, State
+from racks.node import CLOSE_S, Node
+from racks.outlet import DeadLetters
+from racks.record import State
 from racks.wire import InFlight, Wire
 
 DEFAULT_QUEUE = 10_000

@@ -12,9 +12,11 @@ from typing import Any, cast
 from fluxrig.bus import UNS, Publisher
 from fluxrig.rackfile.model import UPLINK
 from racks.engine import Engine
-from racks.node import Node, State
+from racks.node import Node
+from racks.record import State
 from racks.snake import Snake
 from racks.uplink import Uplink
+from racks.worker.isolated import Isolated
 
 REPORT_S = 0.5
 
@@ -100,4 +102,5 @@ def _of_gear(node: Node) -> dict[str, Any]:
         "dropped": sum(wire.dropped for wire in node.inbox.wires),
         "errors": node.counters.errors,
         "last_error": node.last_error,
+        "worker": node.gear.pid if isinstance(node.gear, Isolated) else None,
     }

@@ -13,7 +13,7 @@ from fluxrig.gear import ERROR_PORT, Batch, Emit, Outputs
 from fluxrig.message import ERROR
 from racks.backoff import Backoff
 from racks.engine import Engine
-from racks.node import State
+from racks.record import State
 from tests.racks.gears import FILTER, SINK, SOURCE, Applying, Collecting, Counting, Letters, manifest, numbers
 
 

@@ -65,11 +65,10 @@ async def test_drops_are_counted() -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     async with Engine(metrics=Metrics(provider.get_meter("test"))) as engine:
-        source, sink = Counting("source", 30, batch=10), Collecting("sink")
-        engine.add(source, SOURCE)
-        engine.add(sink, SINK)
+        engine.add(Counting("source", 25, batch=25), SOURCE)
+        engine.add(Collecting("sink"), SINK)
         wire = engine.connect("source", "sink", queue=10, when_full="drop_oldest")
-        await engine.nodes["source"].emit("out", [source.context.message({"seq": n}) for n in range(25)])
-        dropped = read(reader)["fluxrig.gear.dropped", "sink"].value
-        assert dropped == wire.dropped == 20
+        await engine.start()
+        await engine.finished()
+        assert read(reader)["fluxrig.gear.dropped", "sink"].value == wire.dropped == 20
     provider.shutdown()
