@@ -132,6 +132,7 @@ class Process(asyncio.SubprocessProtocol):
             self._log.warning("%s", line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._hear(self._rest.decode("utf-8", "replace").rstrip())
         self._silent.set()
 
     def process_exited(self) -> None:

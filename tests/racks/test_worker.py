@@ -21,7 +21,7 @@ from gears.simulate import config as simulate
 from gears.stdout import config as stdout
 from racks.backoff import Backoff
 from racks.engine import Engine
-from racks.node import State
+from racks.record import State
 from racks.worker.isolated import Isolated
 from tests.processes import alive
 from tests.racks import worker_gears as gears
@@ -452,6 +452,23 @@ async def test_the_others_do_not_notice(engine: Engine) -> None:
     seen = len(sink.taken)
     await until(lambda: len(sink.taken) > seen + 100)
     assert engine.nodes["neighbour"].counters.errors == 0
+
+
+@pytest.mark.parametrize("where", ["run", "close"])
+async def test_a_gear_that_blocks_does_not_keep_the_rack_up(
+    engine: Engine, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that blocks when it is to stop is killed, after what it emitted has arrived."""
+    monkeypatch.setattr("racks.worker.link.SILENCE_S", 0.2)
+    monkeypatch.setattr("racks.worker.isolated.CLOSE_S", 0.2)
+    sink = Collecting("sink")
+    engine.add(isolated(gears.STUBBORN, context("g"), text=where), gears.STUBBORN)
+    engine.add(sink, SINK)
+    engine.connect("g", "sink")
+    await engine.start()
+    await until(lambda: sink.taken)
+    assert await engine.drain(10.0) == 0
+    await until(lambda: not workers())
 
 
 async def test_stopping_at_once_leaves_no_worker(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxrig import errors
-from fluxrig.errors import BadMessage, Fatal
+from fluxrig.errors import Fatal
 from fluxrig.gear import IN, OUT, Batch, Context, Emit, Gear, GearConfig, Manifest, Outputs, Receipt
 from racks.worker.isolated import Isolated
 
@@ -149,7 +149,7 @@ class Dying(Gear[Config]):
         assert self.config.file is not None
         if any(message.data["seq"] == 3 for message in batch) and not self.config.file.exists():
             self.config.file.touch()
-            print("these are\nmy last words", file=sys.stderr, flush=True)
+            print("these are\nmy last words", file=sys.stderr, end="", flush=True)
             os._exit(7) if self.config.text == "exit" else os.kill(os.getpid(), signal.SIGKILL)
         return Outputs(batch)
 
@@ -197,13 +197,16 @@ class Cleaning(Gear[Config]):
             self.config.file.write_text(f"{self.config.file.read_text()}closed\n")
 
 
-class Refusing(Gear[Config]):
-    """Takes no message with a `bad` in it, by itself and whole batches."""
+class Stubborn(Gear[Config]):
+    """Emits one message and then blocks its process in `run`, or in `close` if `text` says so."""
 
-    async def process(self, batch: Batch, port: str) -> Outputs:
-        if any("bad" in message.data for message in batch):
-            raise BadMessage("there is a bad one")
-        return Outputs(batch)
+    async def run(self, emit: Emit) -> None:
+        await emit(OUT, [self.context.message({"seq": 0})])
+        await asyncio.sleep(3600) if self.config.text == "close" else time.sleep(3600)  # noqa: ASYNC251
+
+    async def close(self) -> None:
+        if self.config.text == "close":
+            time.sleep(3600)  # noqa: ASYNC251
 
 
 COUNTING = manifest("Counting", source=True)
@@ -217,4 +220,4 @@ UNSAYABLE = manifest("Unsayable", source=True)
 IMPOSSIBLE = manifest("Impossible", source=True)
 TALKING = manifest("Talking", source=True)
 CLEANING = manifest("Cleaning", source=True)
-REFUSING = manifest("Refusing", inputs=(IN,))
+STUBBORN = manifest("Stubborn", source=True)

@@ -27,8 +27,8 @@ def neighbour(
 
     The sniffer replays Modbus traffic at its pace: 20,000 packets a second unless told otherwise. The device
     notes when each request comes; jitter is how far the time between two polls is from 10 ms. Rack, leaf and
-    worker are processes of their own; the device is a thread of this one. `ratio` is p99 to p99 of the poller
-    alone.
+    worker are processes of their own; the device is a thread of this one, which goes before all others where
+    that is allowed (CAP_SYS_NICE). `ratio` is p99 to p99 of the poller alone.
     """
     from fluxrig.cli.bench.neighbour_run import CASES, Found, make_traffic, measure
 

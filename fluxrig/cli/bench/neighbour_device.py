@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -42,6 +43,7 @@ class Device:
         self._listener.close()
 
     def _serve(self) -> None:
+        _go_first()
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -55,6 +57,13 @@ class Device:
         while request := client.recv(260):
             self.arrivals_ns.append(time.perf_counter_ns())
             client.sendall(answer(request))
+
+
+def _go_first() -> None:
+    """Have this thread run as soon as a request is there, if we may: a device does not share our CPU."""
+    if hasattr(os, "sched_setscheduler"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
 
 
 def answer(request: bytes) -> bytes:

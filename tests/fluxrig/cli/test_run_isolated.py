@@ -57,6 +57,8 @@ def journaled(folder: Path) -> int:
 def test_ctrl_c_drains_and_ends_the_workers(rack: Running, tmp_path: Path) -> None:
     """SIGTERM to Rack and workers alike, as a service manager sends it: the Rack drains, nothing is left."""
     pids = [worker(rack, "line/counter"), worker(rack, "line/steady")]
+    report = read_json(tmp_path / "report")
+    assert [report["gears"][name]["worker"] for name in ("counter", "steady", "uplink")] == [*pids, None]
     for pid in pids:
         assert pid is not None
         os.kill(pid, signal.SIGTERM)
