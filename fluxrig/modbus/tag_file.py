@@ -32,6 +32,8 @@ class TagList(Generic[T]):
     tags: Mapping[str, T]
     marks: Mapping[str, Mark] = field(compare=False)
     """Where in the file each tag stands."""
+    faults: tuple[Fault, ...] = ()
+    """What is wrong with the lines that gave no tag, for the configuration to tell beside what it finds."""
 
     def __str__(self) -> str:
         return self.path
@@ -51,13 +53,11 @@ class ProfileFile(Generic[M]):
 
 
 def load_tag_list(path: Path, model: type[T]) -> TagList[T]:
-    """Read a CSV file of tags. Raises ConfigError with every fault in it."""
+    """Read a CSV file of tags. Raises ConfigError when it can't be read at all."""
     faults = Faults(str(path))
     text = source.text(source.read(path, faults), faults)
     tags, marks = read_tags(text, model, faults)
-    if faults:
-        raise faults.error()
-    return TagList(str(path), tags, marks)
+    return TagList(str(path), tags, marks, faults.error().faults if faults else ())
 
 
 def load_profile(path: Path, model: type[M]) -> ProfileFile[M]:

@@ -93,11 +93,30 @@ def _sources(own: DeviceConfig) -> Iterator[tuple[str, Mapping[str, PolledTag]]]
 # --- what is wrong ----------------------------------------------------------------------------------
 
 
-def faults(config: Config) -> list[Found]:
-    """Give what is wrong with the devices as wholes, and where."""
-    return [found for name in config.unit_names() for found in _Check(config, name).faults()] + list(
-        _same_units(config)
-    )
+def faults(config: Config, *, partial: bool = False) -> list[Found]:
+    """Give what is wrong with the devices as wholes, and where.
+
+    A `partial` configuration lacks what was wrong in itself, so it may well have no tags.
+    """
+    found = [each for name in config.unit_names() for each in _Check(config, name, partial=partial).faults()]
+    return [*found, *_same_units(config)]
+
+
+def without(values: Any, locs: Iterable[Loc]) -> Any:
+    """Give a configuration's values without those that errors point at: a tag goes as a whole, an endpoint is
+    replaced, since there must be one."""
+    if not isinstance(values, Mapping):
+        return values
+    rest = {key: without(value, ()) for key, value in values.items()}
+    for loc in locs:
+        inner, path = rest, loc
+        if path[:1] == ("devices",) and len(path) > 2 and isinstance(rest.get("devices"), dict):
+            inner, path = rest["devices"].get(path[1], {}), path[2:]
+        if path[:1] == ("tags",) and len(path) > 1 and isinstance(inner.get("tags"), dict):
+            inner["tags"].pop(path[1], None)
+        elif path and isinstance(inner, dict):
+            inner.pop(path[0], None)
+    return {"endpoint": "tcp://0.0.0.0", **rest} if locs else rest
 
 
 def _same_units(config: Config) -> Iterator[Found]:
@@ -113,7 +132,8 @@ def _same_units(config: Config) -> Iterator[Found]:
 class _Check:
     """Checks one device."""
 
-    def __init__(self, config: Config, name: str) -> None:
+    def __init__(self, config: Config, name: str, *, partial: bool) -> None:
+        self._partial = partial
         self._own: DeviceConfig = config.devices[name] if name else config
         self._settings = settings_of(config, name)
         self._loc: Loc = ("devices", name) if name else ()
@@ -124,7 +144,10 @@ class _Check:
         for source, tags in _sources(self._own):
             named |= tags
             self._where |= dict.fromkeys(tags, source)
-        if not named:
+        bad_lines = self._own.tag_list.faults if self._own.tag_list else ()
+        if bad_lines:
+            yield (*self._loc, "tag_list"), in_file(bad_lines)
+        elif not named and not self._partial:
             yield self._loc, fault("there are no tags; give tags, a tag_list or a profile with tags")
         if len(named) > MAX_TAGS:
             yield (

@@ -125,6 +125,28 @@ def test_all_faults_are_found_at_once():
     assert caught.value.error_count() == 5
 
 
+def test_what_is_wrong_between_tags_is_found_beside_what_is_wrong_in_them():
+    """A typo in the endpoint and in one tag do not hide that two others overlap and one is out of range."""
+    tags = {
+        "a": {"at": "holding/0", "type": "float32"},
+        "b": {"at": "holding/1"},
+        "c": {"at": "holding/65535", "type": "uint32"},
+        "d": {"at": "holdin/9"},
+    }
+    device = {"unit": 2, "tags": {"e": {"at": "coil/1", "type": "int8"}, "f": {"at": "holding/5"}}}
+    device["forbidden"] = ["holding/5"]
+    with pytest.raises(ValidationError) as caught:
+        config(tags, endpoint="tpc://h", devices={"x": device})
+    assert {each["loc"][: 4 if each["loc"][0] == "devices" else 2] for each in caught.value.errors()} == {
+        ("endpoint",),
+        ("tags", "b"),
+        ("tags", "c"),
+        ("tags", "d"),
+        ("devices", "x", "tags", "e"),
+        ("devices", "x", "tags", "f"),
+    }
+
+
 def test_types_follow_the_table():
     """A bit is a bool and a register a uint16 if nothing is said."""
     tags = {

@@ -52,6 +52,7 @@ async def test_nothing_grows_and_nothing_is_wrong(poll):
             rig.out.clear()
             rig.bench.receipts.clear()
             rig.losses.clear()
+            rig.bench.emitted["error"].clear()
             proxy.requests.clear()
 
     await for_a_while(SOAK_S / 3, 0.02)
