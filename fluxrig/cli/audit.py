@@ -43,6 +43,12 @@ KeyOption = Annotated[
 ]
 
 
+MemoryOption = Annotated[int, typer.Option(min=64, help="The most memory to use, in MiB.")]
+TimeoutOption = Annotated[
+    float, typer.Option(parser=seconds, metavar="DURATION", help="The longest to wait for an answer.")
+]
+
+
 def folder(data: Path | None) -> Folder:
     """Give the data folder that a command works on."""
     from mixer.folder import Folder, default_path
@@ -70,10 +76,8 @@ def query(
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="The most rows that a table shows.")] = 100,
-    memory: Annotated[int, typer.Option(min=64, help="The most memory to use, in MiB.")] = 1024,
-    timeout: Annotated[
-        float, typer.Option(parser=seconds, metavar="DURATION", help="The longest to wait for the answer.")
-    ] = "5m",  # type: ignore[assignment]
+    memory: MemoryOption = 1024,
+    timeout: TimeoutOption = "5m",  # type: ignore[assignment]
 ) -> None:
     """Ask the audit store in SQL (DuckDB), also while the Mixer writes.
 
@@ -101,6 +105,109 @@ def _print_rows(reader: Any, as_json: bool, as_csv: bool, max_rows: int) -> None
         output.write_csv(reader, sys.stdout)
     elif output.print_table(reader, Console(), max_rows):
         typer.echo(f"only the first {max_rows} rows; --rows shows more, --json and --csv give all", err=True)
+
+
+@app.command()
+def tail(
+    data: DataOption = None,
+    uns: Annotated[str, typer.Option(metavar="PATH", help="Only of this UNS path and those below it.")] = "",
+    rack: Annotated[str, typer.Option(metavar="RACK", help="Only of this Rack.")] = "",
+    schema: Annotated[
+        str, typer.Option(metavar="SCHEMA", help="Only of this schema, such as fluxrig.tags/1.")
+    ] = "",
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="How many to show first.")] = 10,
+    follow: Annotated[bool, typer.Option(help="Go on with new ones until Ctrl-C.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the last messages, and then each new one as soon as it is committed.
+
+    With --json a line is one object.
+    """
+    import json
+
+    from mixer.audit.tail import Filter
+    from mixer.audit.tail import tail as rows
+
+    where = folder(data).audit
+    if not where.is_dir():
+        raise typer.BadParameter(f"there is no audit store at {where}; give the Mixer's --data folder")
+    for row in rows(where, Filter(uns.strip("/"), rack, schema), last, lambda: not follow):
+        if as_json:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            source = f"{row['rack']}/{row['gear'] or ''}"
+            typer.echo(f"{row['ts']}  {row['uns']}  {source}  {row['schema']}  {row['data'] or ''}")
+        sys.stdout.flush()
+
+
+@app.command()
+def trace(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The id of a message.", show_default=False)],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one message's way: its hops with times, what it derives from and what derives from it."""
+    from mixer.audit.trace import trace as family
+
+    found = family(folder(data).audit, id)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        relation = {-1: "derived from", 0: "message", 1: "gave rise to"}[max(-1, min(1, one["generation"]))]
+        typer.echo(f"{relation} {one['id']}  {one['uns']}  {one['schema']}")
+        for hop in one["hops"]:
+            after = "" if hop["after_us"] is None else f"  +{hop['after_us']:,.0f} µs"
+            typer.echo(f"    {hop['time']}  {hop['at']}{after}")
+
+
+@app.command()
+def export(
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT, or the name of a table; - reads stdin.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to.", dir_okay=False, show_default=False)
+    ],
+    data: DataOption = None,
+    format: Annotated[
+        str, typer.Option(metavar="csv|json|arrow|parquet", show_default="by the name of FILE")
+    ] = "",
+    memory: MemoryOption = 1024,
+    timeout: TimeoutOption = "1h",  # type: ignore[assignment]
+) -> None:
+    """Write the answer to a query into a file: CSV, JSON, Arrow (IPC file) or Parquet.
+
+    The file is there whole or not at all.
+    """
+    from mixer.audit.export import export as write
+    from mixer.audit.export import format_of
+    from mixer.audit.query import Limits
+    from mixer.audit.query import query as run
+
+    kind = format_of(out, format)
+    text = sys.stdin.read() if sql == "-" else sql
+    text = f"FROM {text}" if text.strip().isidentifier() else text
+    with run(folder(data).audit, text, Limits(memory_mib=memory, time_s=timeout)) as reader:
+        rows = write(reader, out, kind)
+    typer.echo(f"{rows:,} rows in {out}", err=True)
+
+
+@app.command()
+def sql(
+    data: DataOption = None,
+    rows: Annotated[int, typer.Option(min=1, help="The most rows that a table shows.")] = 100,
+    memory: MemoryOption = 1024,
+    timeout: TimeoutOption = "5m",  # type: ignore[assignment]
+) -> None:
+    """Ask the audit store in a shell: a query ends with a semicolon, .help tells more, Ctrl-D leaves.
+
+    What was asked is kept for the arrow keys, also over restarts.
+    """
+    from fluxrig.cli.audit_shell import Shell
+    from mixer.audit.query import Limits
+
+    Shell(folder(data).audit, Limits(memory_mib=memory, time_s=timeout), rows).run()
 
 
 @app.command()

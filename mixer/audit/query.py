@@ -29,6 +29,7 @@ from fluxrig.errors import AuditError
 from mixer.audit.manifest import NAME, live, read
 from mixer.audit.store import staged
 from mixer.audit.tables import TABLES, Table
+from mixer.audit.views import view
 
 BATCH_ROWS: Final = 10_000
 _TRIES: Final = 5
@@ -150,22 +151,8 @@ def _views(folder: Path, scratch: Path) -> Iterator[str]:
         files[file.table].append(place if place.exists() else staged(folder, file.path))
     for table in TABLES.values():
         paths = files[table.name] or [_empty(table, scratch)]
-        yield _view(table, paths)
-
-
-def _view(table: Table, paths: list[Path]) -> str:
-    columns = [
-        f'"{field.name}"::TIMESTAMP_NS AS "{field.name}"'
-        if pa.types.is_timestamp(field.type)
-        else f'"{field.name}"'
-        for field in table.schema
-    ]
-    listed = ", ".join(map(_quoted, paths))
-    return (
-        f"CREATE VIEW {table.name} AS SELECT {', '.join(columns)}, project, date"  # noqa: S608 - names are ours, paths quoted
-        f" FROM read_parquet([{listed}], hive_partitioning = true,"
-        " hive_types = {'project': VARCHAR, 'date': DATE})"
-    )
+        listed = ", ".join(map(_quoted, paths))
+        yield view(table, f"[{listed}]")
 
 
 def _empty(table: Table, scratch: Path) -> Path:

@@ -2,6 +2,7 @@
 
     audit/manifest.jsonl                                      what is committed, signed
     audit/head.json                                           how far the manifest goes, signed
+    audit/views.sql                                           the tables, for plain DuckDB
     audit/evidence/*.leaves                                   by which a changed row is found
     audit/.staged/messages/…                                  what is not in its place yet
     audit/messages/project=default/date=2026-11-21/*.parquet  what any reader finds
@@ -31,6 +32,7 @@ import pyarrow as pa
 from fluxrig import evidence
 from fluxrig.errors import AuditError
 from fluxrig.evidence import SigningKey
+from mixer.audit import views
 from mixer.audit.disk import Disk
 from mixer.audit.entries import SIZE
 from mixer.audit.manifest import GENESIS, HEAD, NAME, Commit, FileEntry, Head, digest, live, read, read_head
@@ -103,6 +105,7 @@ class AuditStore:
         self._swapped: set[str] = set()
         """Files that take the place of some of those, and are placed when those can be removed."""
         self._under_way = False
+        self._viewed: set[str] | None = None
         self._recover()
 
     def progress(self, stream: str) -> Progress:
@@ -195,6 +198,18 @@ class AuditStore:
         self._place(self._unplaced - self._swapped - self._retired)
         self._retire()
         self._write_head()
+        self._write_views()
+
+    def _write_views(self) -> None:
+        """Keep `views.sql` to the tables that have files in their places."""
+        tables = {name for name in TABLES if any((self.folder / name).glob("*/*/*.parquet"))}
+        if tables == self._viewed:
+            return
+        draft = self._staged / views.NAME
+        with suppress(OSError):
+            self._disk.write(draft, views.script(tables).encode())
+            self._disk.rename(draft, self.folder / views.NAME)
+            self._viewed = tables
 
     def _write_head(self) -> None:
         """Say how far the manifest goes, in one step, so that the file is never half there."""
