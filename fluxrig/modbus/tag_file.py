@@ -33,7 +33,7 @@ class TagList(Generic[T]):
     marks: Mapping[str, Mark] = field(compare=False)
     """Where in the file each tag stands."""
     faults: tuple[Fault, ...] = ()
-    """What is wrong with the lines that gave no tag, for the configuration to tell beside what it finds."""
+    """What is wrong with the lines of a partial list that gave no tag."""
 
     def __str__(self) -> str:
         return self.path
@@ -52,11 +52,17 @@ class ProfileFile(Generic[M]):
         return self.path
 
 
-def load_tag_list(path: Path, model: type[T]) -> TagList[T]:
-    """Read a CSV file of tags. Raises ConfigError when it can't be read at all."""
+def load_tag_list(path: Path, model: type[T], *, partial: bool = False) -> TagList[T]:
+    """Read a CSV file of tags. Raises ConfigError with every fault in it.
+
+    A `partial` list has the tags of the lines that are right, and the faults of the others: for who has more
+    to find between the tags.
+    """
     faults = Faults(str(path))
     text = source.text(source.read(path, faults), faults)
     tags, marks = read_tags(text, model, faults)
+    if faults and not partial:
+        raise faults.error()
     return TagList(str(path), tags, marks, faults.error().faults if faults else ())
 
 

@@ -42,7 +42,7 @@ def _endpoint(text: str) -> str:
 
 
 def _tag_list(value: object, info: ValidationInfo) -> object:
-    return from_file(value, info, lambda path: load_tag_list(path, PolledTag))
+    return from_file(value, info, lambda path: load_tag_list(path, PolledTag, partial=True))
 
 
 def _profile(value: object, info: ValidationInfo) -> object:
