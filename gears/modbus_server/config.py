@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from fluxrig.duration import Seconds
 from fluxrig.gear import IN, GearConfig, Manifest
 from fluxrig.modbus.address import WRITABLE_TABLES, AddressBase
 from fluxrig.modbus.tag import Tag
-from fluxrig.modbus.tag_config import Finite, TagConfig, TagName, fault
+from fluxrig.modbus.tag_config import MAX_TAGS, Finite, TagConfig, TagName, fault
+from fluxrig.modbus.tag_file import TagList, from_file, load_tag_list
 from gears.modbus_server.image import bits_of
 
 PORT: Final = 502
@@ -71,6 +81,10 @@ class ServedTag(TagConfig):
         return self
 
 
+def _tag_list(value: object, info: ValidationInfo) -> object:
+    return from_file(value, info, lambda path: load_tag_list(path, ServedTag))
+
+
 def _double_claim(tags: Iterable[Tag]) -> str | None:
     """Say which two tags would claim the same bits, if any do."""
     claims: dict[tuple[str, int], list[Tag]] = {}
@@ -114,8 +128,21 @@ class Config(GearConfig):
     write_timeout: Seconds = 2.0
     """How long a client waits until what it wrote is taken by all that `out` is wired to; then it is answered
     with exception 5 (acknowledge): accepted, under way."""
-    tags: dict[TagName, ServedTag] = Field(min_length=1, max_length=5000)
-    """The tags by name."""
+    tag_list: Annotated[
+        TagList[ServedTag] | None,
+        BeforeValidator(_tag_list),
+        PlainSerializer(str, when_used="json"),
+        WithJsonSchema({"type": "string", "minLength": 1}),
+    ] = None
+    """A CSV file with one tag a line, the first line naming the columns: `name`, `at`, and any other key of a
+    tag. Relative to the Rack file."""
+    tags: dict[TagName, ServedTag] = Field(default_factory=dict, max_length=MAX_TAGS)
+    """The tags by name; one that is in the list too is as it is said here."""
+
+    @cached_property
+    def all_tags(self) -> dict[str, ServedTag]:
+        """Give the tags of the list, and those that are said here."""
+        return {**(self.tag_list.tags if self.tag_list else {}), **self.tags}
 
     @property
     def address(self) -> tuple[str, int]:
@@ -124,10 +151,14 @@ class Config(GearConfig):
 
     def to_serve(self) -> dict[str, Tag]:
         """Give the tags at their protocol addresses."""
-        return {name: config.to_tag(name, self.address_base) for name, config in self.tags.items()}
+        return {name: config.to_tag(name, self.address_base) for name, config in self.all_tags.items()}
 
     @model_validator(mode="after")
     def _fit(self) -> Config:
+        if not self.all_tags:
+            raise fault("there are no tags; give tags, or a tag_list")
+        if len(self.all_tags) > MAX_TAGS:
+            raise fault(f"{len(self.all_tags):,} tags are more than the {MAX_TAGS:,} that a server may have")
         try:
             tags = self.to_serve()
         except ValueError as error:
@@ -139,7 +170,7 @@ class Config(GearConfig):
     def _double_name(self) -> str | None:
         """Say which two tags would be one in a message of what a client wrote."""
         names: dict[str, str] = {}
-        for name, tag in self.tags.items():
+        for name, tag in self.all_tags.items():
             other = names.setdefault(tag.tag or name, name) if tag.write else name
             if other != name:
                 return (

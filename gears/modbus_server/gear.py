@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 from fluxrig.gear import ERROR_PORT, OUT, Batch, Context, Emit, Gear, Outputs
 from fluxrig.message import TAGS, FluxMsg
@@ -17,6 +18,9 @@ from gears.modbus_server.outbox import Outbox
 from gears.modbus_server.pdu import NAMES, WRITES
 from gears.modbus_server.session import Session
 from gears.modbus_server.writing import Bound
+
+ACCOUNT: Final = "fluxrig.write/1"
+"""What a gear that writes to devices says of each write."""
 
 
 class ModbusServer(Gear[Config]):
@@ -32,9 +36,9 @@ class ModbusServer(Gear[Config]):
             zero_holes=config.holes == "zero",
             max_age_ns=None if config.max_age is None else round(config.max_age * 1e9),
         )
-        self._bounds = {name: Bound(tag.min, tag.max) for name, tag in config.tags.items() if tag.write}
+        self._bounds = {name: Bound(tag.min, tag.max) for name, tag in config.all_tags.items() if tag.write}
         self._names: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
-        for name, tag in config.tags.items():
+        for name, tag in config.all_tags.items():
             self._names[tag.tag or name].append((name, tag.source))
         self._outbox = Outbox(context.log)
         self._listener = Listener(
@@ -54,7 +58,7 @@ class ModbusServer(Gear[Config]):
         await self.close()
         host, port = self.config.address
         await self._listener.open(host, port)
-        self.context.log.info("serving %d tags on %s port %d", len(self.config.tags), host, self.port)
+        self.context.log.info("serving %d tags on %s port %d", len(self.config.all_tags), host, self.port)
 
     async def close(self) -> None:
         await self._listener.close()
@@ -70,6 +74,8 @@ class ModbusServer(Gear[Config]):
         for message in batch:
             if message.schema == TAGS:
                 self._take(message, now_ns)
+            elif message.schema == ACCOUNT:
+                self._outbox.account(message.ref, message.data)
         return Outputs()
 
     def _take(self, message: FluxMsg, now_ns: int) -> None:
@@ -110,7 +116,7 @@ class ModbusServer(Gear[Config]):
         """Hand on what a client wrote; give the exception that it is answered with, or None."""
         data, meta = {}, {"client": client, "function": NAMES[function]}
         for name, value in values.items():
-            tag = self.config.tags[name]
+            tag = self.config.all_tags[name]
             data[tag.tag or name] = value
             if tag.unit:
                 meta[f"unit.{tag.tag or name}"] = tag.unit

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from fluxrig.catalog import installed
+from fluxrig.errors import ConfigError
 from fluxrig.rackfile import load
 from gears.modbus_server.config import Config, parse_listen
 
@@ -41,7 +42,7 @@ def fault_of(tags=None, **values):
             },
             "both written as x",
         ),
-        ({}, "at least 1"),
+        ({}, "there are no tags"),
     ],
 )
 def test_impossible_tags_are_refused(tags, words):
@@ -91,3 +92,45 @@ def test_the_example_checks(tmp_path):
     file = tmp_path / "rack.yaml"
     file.write_text((files("gears.modbus_server") / "example.yaml").read_text())
     assert set(load(file, installed(), {}).gears) == {"press", "scada", "screen"}
+
+
+RACK = """
+rack: r
+uns: a/b
+gears:
+  scada:
+    kind: modbus_server
+    listen: tcp://127.0.0.1:0
+    tag_list: tags.csv
+    tags:
+      speed: {at: holding/9}
+  screen: {kind: stdout}
+wires:
+  - scada -> screen
+"""
+
+
+def test_tags_come_from_a_list(tmp_path):
+    """A CSV file beside the Rack file has tags with the same keys; what the Rack file says goes before it."""
+    (tmp_path / "rack.yaml").write_text(RACK)
+    (tmp_path / "tags.csv").write_text(
+        "name;at;type;write;max\nspeed;holding/0;;;\nset;40003;float32;true;9.5\n"
+    )
+    config = load(tmp_path / "rack.yaml", installed(), {}).gears["scada"].config
+    assert {name: str(tag.at) for name, tag in config.to_serve().items()} == {
+        "speed": "holding/9",
+        "set": "holding/2",
+    }
+    assert (config.all_tags["set"].write, config.all_tags["set"].max) == (True, 9.5)
+
+
+def test_a_bad_line_of_a_list_is_named(tmp_path):
+    """A fault in the CSV file is told with its file, line and column."""
+    (tmp_path / "rack.yaml").write_text(RACK)
+    (tmp_path / "tags.csv").write_text("name,at,write\na,input/0,true\nb,hodling/1,\n")
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path / "rack.yaml", installed(), {})
+    told = str(raised.value)
+    assert "tags.csv:2:" in told
+    assert "tags.csv:3:3" in told
+    assert "did you mean holding" in told
