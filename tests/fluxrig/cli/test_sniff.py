@@ -1,5 +1,6 @@
 """`fluxrig sniff`: run as people and programs run it."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -70,3 +71,57 @@ def test_reader_that_leaves():
     error = process.stderr.read()
     process.stderr.close()
     assert (process.wait(60), error) == (0, b"")
+
+
+def test_kinds(lines):
+    """Every kind of event that the recording gives is there, and `ref` leads from a value to its exchange."""
+    assert {one["schema"] for one in lines} == {
+        f"ot.{kind}/1" for kind in ("transaction", "value", "asset", "link", "capture")
+    }
+    exchanges = {one["id"] for one in lines if one["schema"] == "ot.transaction/1"}
+    assert {one["ref"] for one in lines if one["schema"] == "ot.value/1"} <= exchanges
+
+
+def test_csv(lines):
+    """With --csv there is a header, then a row for each exchange, with all its values."""
+    result = sniff(RECORDING, "--csv")
+    assert (result.returncode, result.stderr) == (0, "")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    exchanges = [one["data"] for one in lines if one["schema"] == "ot.transaction/1"]
+    assert len(rows) == len(exchanges)
+    for row, data in zip(rows, exchanges, strict=True):
+        assert int(row["fc"]) == data["op"]["fc"]
+        assert row["status"] == data["status"]
+        assert row["read"].split() == [str(int(value)) for value in data.get("read", {}).get("values", [])]
+        assert row["address"] == str(data["target"]["address"])
+
+
+def test_summary():
+    """The summary has assets, links, functions and exceptions, with counts that add up."""
+    text = sniff(RECORDING).stdout
+    for title in ("Assets", "Links", "Functions", "Exceptions"):
+        assert f"\n{title} " in text
+    assert "127.0.0.1:5020" in text
+    assert "illegal_data_address" in text
+    assert "lost:" not in text
+
+
+def test_losses(tmp_path):
+    """What was lost is said in the summary."""
+    path = tmp_path / "cut.pcap"
+    path.write_bytes(RECORDING.read_bytes()[:-10])
+    assert "capture_damaged" in sniff(path).stdout
+
+
+def test_several_files_add_up(tmp_path):
+    """Several files are counted together."""
+    text = sniff(RECORDING, RECORDING, "--csv").stdout
+    assert len(text.splitlines()) == 1 + 2 * 818
+
+
+def test_folder_and_learn(tmp_path):
+    """A folder is read as one capture; with a short --learn, what comes later is new."""
+    (tmp_path / "a.pcap").write_bytes(RECORDING.read_bytes())
+    text = sniff(tmp_path, "--learn", "1ms").stdout
+    assert "new_function" in text
+    assert "new_writer" in text
