@@ -22,7 +22,8 @@ from fluxrig.modbus.quality import DISCONNECTED, TIMEOUT, WRONG_ANSWER
 from gears.io_modbus.endpoint import Endpoint
 from gears.io_modbus.link import Link, open_link
 
-MAX_BACKOFF_S: Final = 5.0
+MAX_BACKOFF_S: Final = 1.0
+"""Keeps the units of an endpoint that can't be reached from trying in a row; each waits by itself, too."""
 FIRST_BACKOFF_S: Final = 0.1
 
 

@@ -19,6 +19,7 @@ from fluxrig.modbus.pdu import (
     write_register,
     write_registers,
 )
+from fluxrig.modbus.plan import LAWFUL, Limits
 from fluxrig.modbus.tag import Tag
 
 
@@ -51,12 +52,12 @@ class Write:
     request: Request
 
 
-def plan_writes(wishes: Iterable[Wish], *, single: bool) -> Iterator[Write]:
+def plan_writes(wishes: Iterable[Wish], *, single: bool, limits: Limits = LAWFUL) -> Iterator[Write]:
     """Give the requests that fulfil wishes for one unit. What is asked twice is written twice, in order."""
     for round_ in _rounds(wishes):
         runs: list[list[Wish]] = []
         for wish in sorted(round_, key=lambda wish: (wish.tag.at.table, wish.tag.start, not wish.partial)):
-            if runs and _joins(runs[-1], wish):
+            if runs and _joins(runs[-1], wish, limits):
                 runs[-1].append(wish)
             else:
                 runs.append([wish])
@@ -79,13 +80,14 @@ def _rounds(wishes: Iterable[Wish]) -> Iterator[list[Wish]]:
         yield present
 
 
-def _joins(run: Sequence[Wish], wish: Wish) -> bool:
+def _joins(run: Sequence[Wish], wish: Wish, limits: Limits) -> bool:
     first, last = run[0].tag, run[-1].tag
     if wish.tag.at.table != first.at.table or wish.partial != run[0].partial:
         return False
     if wish.partial:
         return wish.tag.start == first.start
-    limit = MAX_WRITE_BITS if first.at.table == "coil" else MAX_WRITE_REGISTERS
+    most = MAX_WRITE_BITS if first.at.table == "coil" else MAX_WRITE_REGISTERS
+    limit = min(most, limits.of(first.at.table))
     return wish.tag.start == last.end and wish.tag.end - first.start <= limit
 
 

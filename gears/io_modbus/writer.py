@@ -61,7 +61,7 @@ class Writer:
                     wishes.setdefault(device, []).append(wish)
         for name, wanted in wishes.items():
             unit = self._units[name]
-            for write in plan_writes(wanted, single=unit.device.settings.single_writes):
+            for write in _plan(unit, wanted):
                 account = await _fulfil(unit, write)
                 accounts += [self._message(unit, wish, account) for wish in write.wishes]
         return accounts
@@ -105,6 +105,10 @@ class Writer:
             data["reason"] = account.reason
         uns = f"{self._context.uns}/{device.name}" if device.name else None
         return self._context.message(data, schema=WRITE, ts=account.ts, ref=wish.message.id, uns=uns)
+
+
+def _plan(unit: Unit, wanted: Iterable[Wish]) -> Iterable[Write]:
+    return plan_writes(wanted, single=unit.device.settings.single_writes, limits=unit.device.limits)
 
 
 async def _fulfil(unit: Unit, write: Write) -> _Account:

@@ -128,6 +128,7 @@ class FaultProxy:
             pass
         finally:
             self.open -= 1
+            self._tasks.discard(asyncio.current_task())
             for each in (writer, up_writer):
                 if each is not None:
                     each.close()

@@ -44,3 +44,13 @@ def test_a_poll_on_time_is_no_overrun():
     assert schedule.wait_ns(100) == 0
     assert schedule.wait_ns(130) == 70
     assert schedule.overruns == 0
+
+
+@given(st.integers(1, 1000), st.integers(0, 100_000))
+def test_after_a_time_away_polls_begin_at_ticks_again(period, away):
+    """The next poll waits for a tick, and what passed meanwhile is neither made up for nor counted."""
+    schedule = Schedule(period, 0)
+    wait = schedule.rejoin_ns(away)
+    assert 0 < wait <= period
+    assert (away + wait) % period == 0
+    assert schedule.overruns == schedule.skipped == 0

@@ -1,5 +1,7 @@
 """Tags in files beside the Rack file: what is wrong in them is found by `fluxrig check`, at its own place."""
 
+from pathlib import Path
+
 import pytest
 
 from fluxrig.catalog import installed
@@ -208,3 +210,12 @@ def test_tags_that_share_a_register_on_purpose_are_no_fault(check):
       signed: {at: holding/0, type: int16}
       both: {at: holding/0, type: uint32, overlap: true}"""
     assert check(press)[1] == []
+
+
+def test_the_examples_are_right():
+    """A gateway with two furnaces of one profile and a press with the list of its builder."""
+    folder = Path(__file__).parents[3] / "gears" / "io_modbus" / "examples"
+    config = load(folder / "gateway.yaml", installed(), {}).gears["gateway"].config
+    assert {unit.name: len(unit.tags) for unit in config.units} == {"north": 5, "south": 5, "press": 5}
+    assert str(config.units[0].decoded["temperature"].at) == "input/0"
+    assert str(config.units[2].decoded["running"].at) == "coil/0"

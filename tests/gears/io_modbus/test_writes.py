@@ -99,6 +99,19 @@ def echo(number, request):
     return request[:4] + bytes([0, 3 + size, request[6], function, size]) + bytes(size)
 
 
+async def test_a_write_is_no_longer_than_the_device_takes(scripted, poll):
+    """What `max_registers` and `max_bits` allow holds for writes and for reading what stood there."""
+    device = await scripted(echo)
+    limits = {"max_registers": 2, "max_bits": 1}
+    rig = await poll(device.port, TAGS, every="1h", **limits)
+    await rig.bench.wait_for(1)
+    device.requests.clear()
+    await write(rig, {"speed": 11, "mode": 2, "level": 1.5, "lamp": True, "horn": True})
+    assert [request[7] for request in device.requests if request[7] > 4] == [5, 5, 16, 16]
+    sizes = [int.from_bytes(request[10:12]) for request in device.requests if request[7] != 5]
+    assert max(sizes) == 2
+
+
 async def test_the_same_tag_twice_is_written_in_order(plant, poll):
     """The last one stands, and both are accounted for."""
     rig = await poll(plant.port, TAGS)
