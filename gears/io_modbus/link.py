@@ -169,7 +169,12 @@ def _set(fd: int, serial: Serial) -> None:
     control = list(control)
     control[termios.VMIN], control[termios.VTIME] = 1, 0
     checks = termios.INPCK if serial.parity != "N" else 0
-    termios.tcsetattr(fd, termios.TCSANOW, cast("Any", [checks, 0, flags, 0, baud, baud, control]))
+    try:
+        termios.tcsetattr(fd, termios.TCSANOW, cast("Any", [checks, 0, flags, 0, baud, baud, control]))
+    except termios.error:
+        # A pseudo-terminal has no parity, and says so when nothing else is left to be changed.
+        if not os.ttyname(fd).startswith("/dev/pts/"):
+            raise
     termios.tcflush(fd, termios.TCIOFLUSH)
 
 

@@ -50,12 +50,13 @@ def scan(
 
     Gentle by default: one request at a time with a pause in between, and it stops by itself, telling what it
     has found, when the device grows slow, says that it is busy, or stops answering; it then exits with 1.
+    Ctrl-C shows what was found so far.
     Where a block of addresses is not there as a whole, a few of them are tried: without --thorough a short
     range in between may stay unfound. Reading has no effect on nearly all devices; the manual tells of the
     others.
     """
     from fluxrig.cli.modbus.device import target_of
-    from fluxrig.cli.modbus.scanner import Scanner
+    from fluxrig.cli.modbus.scanner import INTERRUPTED, Scanner
 
     target = target_of(url, timeout, tls)
     asked, looked_into = parse_units(units), parse_tables(tables)
@@ -71,11 +72,16 @@ def scan(
         pause_s=pause,
     )
     with _progress(scanner):
-        found = asyncio.run(scanner.run())
+        try:
+            found = asyncio.run(scanner.run())
+        except KeyboardInterrupt:
+            found = scanner.interrupted()
     if as_json:
         print_json({"endpoint": url, **as_document(found)})
     else:
         _show(found, looked_into)
+    if found.stopped == INTERRUPTED:
+        raise typer.Exit(130)
     if found.stopped:
         raise FluxrigError(f"stopped, to leave the device alone: {found.stopped}; a longer --pause may help")
     if not found.units:

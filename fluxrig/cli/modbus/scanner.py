@@ -18,6 +18,7 @@ from fluxrig.modbus.quality import BUSY, UNIT_AWAY, exception_reason
 from gears.io_modbus.line import Lost
 
 ILLEGAL_FUNCTION: Final = 1
+INTERRUPTED: Final = "interrupted"
 BUSY_PAUSES: Final = 10
 """How many pauses a device gets that says that it is busy."""
 
@@ -81,6 +82,11 @@ class Scanner:
             except DistressError as signs:
                 self._found.stopped = str(signs)
         self._found.requests = self._device.requests
+        return self._found
+
+    def interrupted(self) -> Found:
+        """Give what was found until the user had enough."""
+        self._found.requests, self._found.stopped = self._device.requests, INTERRUPTED
         return self._found
 
     # --- units ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socketserver
 import struct
 import threading
@@ -177,6 +178,9 @@ class Scripted(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"tcp://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request, client_address):
+        """A client that hangs up is nothing to tell."""
+
 
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self):
@@ -249,6 +253,22 @@ def test_a_device_that_ignores_the_unit_is_one_device(scripted, fluxrig):
     document = json.loads(ran.out)
     assert [bool(unit["tables"]) for unit in document["units"]] == [True, False, False, False, False]
     assert "ignores" in document["note"]
+
+
+def test_ctrl_c_shows_what_was_found(scripted, fluxrig):
+    """A scan that is interrupted prints the units so far as whole JSON, and exits with 130."""
+
+    def answer(number, unit, function, start, count):
+        if number == 5:
+            signal.raise_signal(signal.SIGINT)
+        return registers(function, count)
+
+    device = scripted(answer)
+    ran = fluxrig("scan", device.url, "--units", "1-200", "--pause", "50ms", "--json")
+    document = json.loads(ran.out)
+    assert (ran.code, document["stopped"]) == (130, "interrupted")
+    assert [unit["unit"] for unit in document["units"]][:4] == [1, 2, 3, 4]
+    assert len(document["units"]) < 10
 
 
 def test_a_table_that_the_device_does_not_know(scripted, fluxrig):
