@@ -46,14 +46,14 @@ class Timing:
             return cls()
         first = polls[0][0]
         origin = first + round(median(_from_tick(began - first, period_ns) for began, _ in polls))
-        numbers = [round((began - origin) / period_ns) for began, _ in polls]
+        numbers = _ticks_of([began - origin for began, _ in polls], period_ns)
         ticks_ns = [origin + number * period_ns for number in numbers]
         jitter = [abs(began - tick_ns) for tick_ns, (began, _) in zip(ticks_ns, polls, strict=True)]
         outlasted = sum(
             ended >= tick_ns + period_ns for tick_ns, (_, ended) in zip(ticks_ns, polls, strict=True)
         )
         ticks = numbers[-1] - numbers[0] + 1
-        return cls(ticks, outlasted + ticks - len(set(numbers)), jitter)
+        return cls(ticks, outlasted + ticks - len(polls), jitter)
 
     @classmethod
     def together(cls, timings: Iterable[Timing]) -> Timing:
@@ -64,6 +64,16 @@ class Timing:
             whole.overruns += timing.overruns
             whole.jitter_ns += timing.jitter_ns
         return whole
+
+
+def _ticks_of(elapsed_ns: Sequence[int], period_ns: int) -> list[int]:
+    """Give which tick each poll is for: the last one before it, but for a hair, that no later poll is for."""
+    early_ns = period_ns // 4
+    numbers: list[int] = []
+    for each in reversed(elapsed_ns):
+        number = (each + early_ns) // period_ns
+        numbers.append(min(number, numbers[-1] - 1) if numbers else number)
+    return numbers[::-1]
 
 
 def _from_tick(elapsed_ns: int, period_ns: int) -> int:

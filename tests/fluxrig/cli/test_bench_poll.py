@@ -72,6 +72,19 @@ def test_a_poll_that_outlasts_its_tick_is_an_overrun() -> None:
     assert (timing.ticks, timing.overruns, timing.overrun_ratio) == (50, 4, 4 / 50)
 
 
+def test_a_poll_may_be_later_than_half_a_period() -> None:
+    """A poll that waits long is as late as it is, not early for the next tick; a stall of ticks likewise."""
+    polls = on_time(50)
+    polls[10] = (polls[10][0] + 8 * MS, polls[10][1] + 8 * MS)
+    timing = Timing.of(polls, PERIOD)
+    assert (max(timing.jitter_ns), timing.overruns, timing.ticks) == (8 * MS, 0, 50)
+    polls = on_time(50)
+    polls[20] = (polls[21][0] + 2 * MS, polls[21][0] + 3 * MS)
+    polls[21] = (polls[21][0] + 4 * MS, polls[21][0] + 5 * MS)
+    timing = Timing.of(polls, PERIOD)
+    assert (sorted(timing.jitter_ns)[-2:], timing.overruns) == ([4 * MS, 12 * MS], 1)
+
+
 def test_drift_shows() -> None:
     """A schedule whose period is 1 % long is not taken for an even one."""
     polls = [(tick * (PERIOD + PERIOD // 100), tick * (PERIOD + PERIOD // 100) + MS) for tick in range(50)]
