@@ -28,7 +28,7 @@ def test_writer_and_queries_are_measured(tmp_path: Path) -> None:
         "--messages",
         "2000",
         "--rows",
-        "146000",
+        "73000",
         "--folder",
         str(tmp_path),
         "--json",
