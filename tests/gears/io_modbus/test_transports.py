@@ -67,8 +67,9 @@ async def test_values_come_and_writes_arrive(endpoint, poll):
 
 @pytest.mark.parametrize("endpoint", ["rtu", "ascii"], indirect=True)
 @pytest.mark.parametrize("hurt", ["crc", "foreign", "late", "lost", "noise", "cut"])
-async def test_a_hurt_serial_line_gives_no_wrong_value(endpoint, poll, hurt):
+async def test_a_hurt_serial_line_gives_no_wrong_value(endpoint, poll, hurt, monkeypatch):
     """Noise, a foreign frame, a late or missing answer: no wrong value, and right ones again by itself."""
+    monkeypatch.setattr("gears.io_modbus.unit.FIRST_WAIT_S", 0.02)
     settings, server, bridge = endpoint
     await server.async_setValues(1, 3, 3, registers(1_000_001))
     await server.async_setValues(1, 3, 103, registers(2_000_002))
