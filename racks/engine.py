@@ -120,8 +120,8 @@ class Engine:
 
     async def stop(self) -> None:
         """Cancel everything now. What is not settled fails with `Stopped`."""
-        await end(self._tasks, again_after_s=2 * CLOSE_S)
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        stuck = await end(self._tasks, again_after_s=4 * CLOSE_S, attempts=2)
+        results = await asyncio.gather(*(set(self._tasks) - stuck), return_exceptions=True)
         self._tasks.clear()
         for failure in _unexpected(results):
             raise failure

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from fluxrig.errors import BadMessage, Disconnected, Fatal, FluxrigError, NotReady
 from fluxrig.gear import Batch, Gear, Outputs
 from racks.outlet import Outlet
 from racks.record import Record, reason_of
 from racks.wire import Delivery, Inbox
+
+LET_GO_S = 5.0
 
 
 class Intake:
@@ -37,6 +39,10 @@ class Intake:
         self._held: Delivery | None = None
         self._handling = False
         self._pausing = False
+        self._calling_since_s: float | None = None
+        self._given_up = False
+        self.leaving = False
+        """Whether a cancellation comes from the engine; any other leaked out of the gear's own work."""
 
     async def take(self) -> None:
         """Take deliveries until a pause is asked for."""
@@ -53,10 +59,19 @@ class Intake:
         """Let a batch at hand be taken whole before the gear is closed: half-taken, it would come twice."""
         self._pausing = True
         try:
-            if self._handling:
+            if self._handling and not self._given_up:
                 await asyncio.wait([taking])
         finally:
             self._pausing = False
+
+    async def watch(self, timeout_s: float) -> NoReturn:
+        """Raise Fatal when the gear keeps a batch although its time-out has cancelled it."""
+        now_s = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(min(timeout_s, LET_GO_S) / 2)
+            if self._calling_since_s and now_s() - self._calling_since_s > timeout_s + LET_GO_S:
+                self._given_up = True
+                raise Fatal(f"process does not let go of a batch, {LET_GO_S:g} s after its time-out")
 
     async def reject_all(self, error: Fatal) -> None:
         """Keep a gear that failed for good from blocking its upstream: reject what comes, for ever."""
@@ -98,20 +113,29 @@ class Intake:
 
     async def _process(self, batch: Batch, port: str) -> tuple[Outputs, bool]:
         """Call the gear, and say what came of it and whether it hung."""
+        self._calling_since_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
-                return await self._gear.process(batch, port), False
+                outputs = await self._gear.process(batch, port)
         except (NotReady, Disconnected, Fatal):
             raise
         except asyncio.CancelledError as error:
-            if is_being_cancelled():
+            if self.leaving:
                 raise
+            _uncancel()
             return self._stumble(batch, error), False
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - one message must not stop those behind it
+        except BaseException as error:  # noqa: BLE001 - one message must not stop those behind it
             if limit.expired():
                 reason = f"{self._gear.context.gear} took longer than {self._timeout_s:g} s"
                 return _all_rejected(batch, reason), True
             return self._stumble(batch, error), False
+        finally:
+            self._calling_since_s = None
+            if self._given_up:
+                raise asyncio.CancelledError
+        if not isinstance(outputs, Outputs):
+            raise Fatal(f"process gave {type(outputs).__name__}; it must give Outputs")
+        return outputs, False
 
     def _stumble(self, batch: Batch, error: BaseException) -> Outputs:
         if not isinstance(error, BadMessage):
@@ -139,7 +163,8 @@ def _all_rejected(batch: Batch, reason: str) -> Outputs:
     return outputs
 
 
-def is_being_cancelled() -> bool:
-    """Tell a cancellation of the task itself from one that leaked out of the gear's own work."""
+def _uncancel() -> None:
+    """Forget that the gear cancelled the task that called it."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    while task is not None and task.cancelling():
+        task.uncancel()

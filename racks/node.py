@@ -16,14 +16,14 @@ A gear with `isolate: process` fails in the same ways; the death of its worker i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fluxrig.errors import Disconnected, EndOfStream, Fatal, NotReady, Stopped
 from fluxrig.gear import Context, Gear, Manifest
 from fluxrig.tasks import end
 from racks.backoff import SETTLED_S, Backoff
-from racks.intake import Intake, is_being_cancelled
+from racks.intake import Intake
 from racks.outlet import DeadLetters, Outlet
 from racks.record import Counters, Record, State, reason_of
 from racks.wire import Inbox, InFlight, Wire
@@ -31,6 +31,7 @@ from racks.worker.isolated import Isolated
 
 CLOSE_S = 5.0
 OPEN_S = 30.0
+STOP_S = 2.0
 
 
 class Node:
@@ -53,6 +54,7 @@ class Node:
         self._record = Record()
         self._outlet = Outlet(gear.context, manifest, self._record, in_flight, dead_letters)
         self._intake = Intake(gear, self._outlet, self._record, timeout_s, observe)
+        self._timeout_s = timeout_s
         self._backoff = backoff or Backoff()
         self._ending = False
         self._source_task: asyncio.Task[None] | None = None
@@ -123,8 +125,6 @@ class Node:
             await self._work()
         except Fatal:
             raise
-        except SystemExit as error:
-            raise Fatal(f"open called sys.exit({error.code!r})") from error
         except Exception as error:  # noqa: BLE001 - whatever one gear raises must not reach the others
             self._record.failure(error)
             await self._close()
@@ -134,8 +134,7 @@ class Node:
 
     async def _open(self) -> None:
         self._record.state = State.STARTING
-        async with asyncio.timeout(OPEN_S):
-            await self.gear.open()
+        await self._call(self.gear.open(), "open", OPEN_S)
         self.counters.opened += 1
         self._record.state = State.RUNNING
 
@@ -148,15 +147,21 @@ class Node:
         if self.manifest.inputs:
             if isinstance(self.gear, Isolated):  # while no batch comes, nothing else notices a worker's death
                 tasks.append(asyncio.create_task(self.gear.died(), name=f"{self.name}.worker"))
+            if self._timeout_s is not None:
+                watch = self._intake.watch(self._timeout_s)
+                tasks.append(asyncio.create_task(watch, name=f"{self.name}.watch"))
             tasks.append(asyncio.create_task(self._intake.take(), name=f"{self.name}.process"))
         if not tasks:
             return
+        self._intake.leaving = False
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             await self._intake.pause(tasks[-1])
         finally:
+            self._intake.leaving = True
             self._source_task = None
-            await end(tasks, again_after_s=CLOSE_S)
+            for task in await end(tasks, again_after_s=STOP_S, attempts=2):
+                self.context.log.error("%s does not end when it is cancelled; left behind", task.get_name())
         for task in done:
             task.result()
 
@@ -167,11 +172,13 @@ class Node:
             pass
         except asyncio.CancelledError:
             if not self._ending:
-                if is_being_cancelled():
+                if self._intake.leaving:
                     raise
                 raise NotReady("run was cancelled from within") from None
-        except SystemExit as error:
-            raise Fatal(f"run called sys.exit({error.code!r})") from error
+        except Exception:
+            raise
+        except BaseException as error:
+            raise Fatal(f"run raised {reason_of(error)}") from error
         self.source_ended.set()
 
     async def _back_off(self, error: Exception, lived_s: float) -> None:
@@ -187,10 +194,23 @@ class Node:
 
     async def _close(self) -> None:
         try:
-            async with asyncio.timeout(CLOSE_S):
-                await self.gear.close()
+            await self._call(self.gear.close(), "close", CLOSE_S)
         except Exception as error:  # noqa: BLE001 - a gear that can't close must not keep the Rack up
             self.context.log.warning("could not close: %s", reason_of(error))
+
+    async def _call(self, work: Coroutine[Any, Any, None], what: str, limit_s: float) -> None:
+        """Await a call of the gear in a task of its own, which is left behind if it does not end."""
+        task = asyncio.create_task(_contained(work, what), name=f"{self.name}.{what}")
+        try:
+            await asyncio.wait([task], timeout=limit_s)
+        finally:
+            late = not task.done()
+            stuck = await end([task], again_after_s=STOP_S, attempts=2)
+        if stuck:
+            raise Fatal(f"{what} does not end when it is cancelled; left behind")
+        if late:
+            raise NotReady(f"{what} took longer than {limit_s:g} s")
+        task.result()
 
     async def _dismiss(self) -> None:
         """Close the gear for good, and end its worker if it has one."""
@@ -205,3 +225,15 @@ class Node:
         if self.state not in (State.FAILED, State.ENDED):
             self._record.state = State.STOPPED
         self._intake.abandon(Stopped(f"{self.name} stopped before it took this"))
+
+
+async def _contained(work: Coroutine[Any, Any, None], what: str) -> None:
+    """Await a call of the gear. What would end the process, such as `sys.exit`, ends the gear instead."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        raise
+    except BaseException as error:
+        raise Fatal(f"{what} raised {reason_of(error)}") from error

@@ -62,6 +62,11 @@ class Outlet:
             return
         if port not in self.wires:
             raise Fatal(f"{self._kind} has no output {port!r}; it has {', '.join(self.wires)}")
+        for message in batch:
+            if not isinstance(message, FluxMsg):
+                raise Fatal(
+                    f"{self._kind} put a {type(message).__name__} out of {port!r}; it must be a FluxMsg"
+                )
         self._record.counters.emitted += len(batch)
         for wire in self.wires[port]:
             await wire.put(batch, receipts, self._in_flight)
