@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import socket
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +34,29 @@ def may_capture():
 
 
 live = pytest.mark.skipif(not may_capture(), reason="this process may not capture (CAP_NET_RAW)")
+
+
+TALK = """
+import socket, struct, sys, threading, time
+asked, answer = int(sys.argv[1]), bytes.fromhex(sys.argv[2])
+listener = socket.create_server(("127.0.0.1", 0))
+def serve():
+    peer = listener.accept()[0]
+    while request := peer.recv(12, socket.MSG_WAITALL):
+        peer.sendall(request[:2] + answer)
+threading.Thread(target=serve, daemon=True).start()
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+client = socket.create_connection(listener.getsockname())
+began = time.monotonic()
+for n in range(asked):
+    client.sendall(struct.pack(">HHHBBHH", n & 0xFFFF, 0, 6, 1, 3, 5, 10))
+    client.recv(len(answer) + 2, socket.MSG_WAITALL)
+    early = n / 10_000 - (time.monotonic() - began)
+    if early > 0.001:
+        time.sleep(early)
+"""
+"""A client that asks and a server that answers, 20,000 packets a second; they begin when stdin ends."""
 
 
 @pytest.fixture
@@ -216,6 +241,32 @@ async def test_live_conformance(chatter):
     """The gear keeps the contract on an interface, too."""
     config = Config(interface="lo", filter=f"port {chatter}")
     await check_gear(lambda ctx: NetworkSniffer(config, ctx), MANIFEST)
+
+
+@live
+@pytest.mark.root
+async def test_live_at_rate(wire):
+    """Live at 20,000 packets a second, or what the machine can send: every exchange found, no drop."""
+    asked = 20_000
+    command = [sys.executable, "-c", TALK, str(asked), wire.read_response(0, 5, 10)[2:].hex()]
+    talk = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: ASYNC220
+    port = int(talk.stdout.readline())
+    config = Config(interface="lo", filter=f"tcp port {port}", emit=("transaction", "capture"))
+    gear = NetworkSniffer(config, context("tap"))
+    workbench = Workbench()
+    await gear.open()
+    task = asyncio.create_task(gear.run(workbench.emit))
+    talk.stdin.close()
+    found = wire.transactions(await workbench.wait_for(asked, limit_s=60))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await gear.close()
+    talk.stdout.close()
+    assert talk.wait(10) == 0
+    assert [data["status"] for data in found] == ["ok"] * asked
+    assert {tuple(data["read"]["values"]) for data in found} == {tuple(wire.values_at(5, 10))}
+    counters = wire.counters(workbench.out)
+    assert (counters["kernel_drops"], counters["gaps"]) == (0, 0)
 
 
 @live

@@ -1,6 +1,7 @@
 """Promises that hold however a capture is hurt: no crash, no growth, nothing made up, the same bytes."""
 
 import hashlib
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from gears.network_sniffer.events import Recorder, capture_id
 from gears.network_sniffer.reassembly import Limits
 from gears.network_sniffer.sniffer import Settings, Sniffer
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=int(os.environ.get("FLUXRIG_FUZZ_EXAMPLES", "60")), deadline=None)
+"""Seconds of fuzzing; with FLUXRIG_FUZZ_EXAMPLES=20000 and pytest's --timeout=0 it is minutes."""
 
 
 def hurt(data, packets):
@@ -72,6 +74,24 @@ def test_corruption(wire, data):
     messages = wire.sniff(packets, limits=Limits(stream_bytes=4096, total_bytes=8192, connections=16))
     encode_sequence(messages)
     assert wire.counters(messages)["pending"] == 0
+
+
+@FEW
+@given(st.lists(st.binary(max_size=300), max_size=30), st.sampled_from([502, 4001]), st.booleans())
+def test_any_payload(wire, payloads, port, rtu):
+    """Whatever goes over a connection, known for RTU or not known at all, nothing raises or is held."""
+    tape = wire.Tape(server=("10.0.0.2", port))
+    if rtu:
+        tape.send(0, bytes.fromhex("010300000002c40b"))
+    for n, payload in enumerate(payloads):
+        tape.send(n % 2, payload)
+    messages = wire.sniff(tape.packets)
+    encode_sequence(messages)
+    assert wire.counters(messages)["pending"] == 0
+    assert not any(
+        "read" in data and "request" not in data and data["status"] == "ok"
+        for data in wire.transactions(messages)
+    )
 
 
 def test_connections_are_bounded(wire):
