@@ -103,6 +103,7 @@ class Sniffer:
     def tick(self, now_ns: int) -> None:
         """Let time pass without a packet, to `now_ns`: requests time out, idle connections go."""
         self._next_tick = now_ns + TICK_NS
+        self._last_ts = max(self._last_ts, now_ns)
         self._outstanding.sweep(now_ns)
         self._streams.sweep(now_ns)
         self._datagrams.sweep(now_ns)

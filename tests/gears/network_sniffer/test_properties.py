@@ -180,3 +180,11 @@ def test_whole_runs_repeat(wire):
         digest.update(encode_sequence(sniffer.take()))
         hashes.add(digest.hexdigest())
     assert len(hashes) == 1
+
+
+def test_silence_has_a_time(wire):
+    """The counters of a live capture without a packet are of the time at which it ended."""
+    sniffer = Sniffer(Recorder("rack/tap", "acme/tap", bytes(32)), Settings())
+    sniffer.tick(wire.START_NS)
+    sniffer.finish()
+    assert [(message.schema, message.ts) for message in sniffer.take()] == [("ot.capture/1", wire.START_NS)]
