@@ -7,14 +7,17 @@ group `fluxrig.gears`. A manifest is read without importing the gear's driver.
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from fluxrig.errors import FluxrigError
 from fluxrig.gear import Manifest
 
 GROUP = "fluxrig.gears"
+
+log = logging.getLogger("fluxrig.catalog")
 
 
 class Catalog(Mapping[str, Manifest]):
@@ -41,8 +44,18 @@ class Catalog(Mapping[str, Manifest]):
 
 
 def installed() -> Catalog:
-    """Give every kind of gear that this installation has."""
-    return Catalog([*_built_in(), *_third_party()])
+    """Give every kind of gear that this installation has.
+
+    A third party's gear that can't be loaded is left out, with a warning: it must not keep the others away.
+    """
+    catalog = Catalog(_built_in())
+    for entry in entry_points(group=GROUP):
+        try:
+            catalog.add(_manifest(entry))
+        except Exception as error:  # noqa: BLE001 - foreign code, which may raise anything
+            package = entry.dist.name if entry.dist else "unknown"
+            log.warning("gear %r of package %s can't be used: %s", entry.name, package, error)
+    return catalog
 
 
 def _built_in() -> Iterator[Manifest]:
@@ -51,9 +64,8 @@ def _built_in() -> Iterator[Manifest]:
         yield importlib.import_module(f"gears.{module.name}.config").MANIFEST
 
 
-def _third_party() -> Iterator[Manifest]:
-    for entry in entry_points(group=GROUP):
-        manifest = entry.load()
-        if not isinstance(manifest, Manifest):
-            raise FluxrigError(f"entry point {entry.name!r} ({entry.value}) is not a fluxrig.gear.Manifest")
-        yield manifest
+def _manifest(entry: EntryPoint) -> Manifest:
+    manifest = entry.load()
+    if not isinstance(manifest, Manifest):
+        raise FluxrigError(f"{entry.value} is not a fluxrig.gear.Manifest")
+    return manifest

@@ -35,7 +35,7 @@ def find() -> Path:
 
 
 def _checked(path: Path, named: str) -> Path:
-    found = version(path)
+    found = version(path).partition("\n")[0][:100]
     if not _is_recent(found):
         wanted = ".".join(map(str, OLDEST))
         raise ServerError(

@@ -14,7 +14,7 @@ from fluxrig.cli.audit import DataOption, folder
 from fluxrig.cli.console import JsonOption, VersionOption, print_json
 from fluxrig.cli.logs import LogLevel, set_up_logs
 from fluxrig.cli.options import seconds
-from fluxrig.cli.signals import until_told
+from fluxrig.cli.signals import run_until_told
 
 app = typer.Typer(
     name="mixer",
@@ -81,7 +81,7 @@ def up(
             print_json(where)
             sys.stdout.flush()
 
-    asyncio.run(until_told(lambda stop: mixer.run(stop, ready)))
+    run_until_told(lambda stop: mixer.run(stop, ready))
 
 
 @app.command()

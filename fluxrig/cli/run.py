@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from fluxrig.cli.console import JsonOption, print_json
 from fluxrig.cli.logs import LogLevel, set_up_logs
 from fluxrig.cli.options import seconds
-from fluxrig.cli.signals import until_told
+from fluxrig.cli.signals import run_until_told
 
 
 def run(
@@ -74,12 +73,15 @@ def run(
     rack = Rack(
         spec, catalog, state or default_state(spec.name), limits=Limits(drain, flush), report_file=report
     )
-    result = asyncio.run(until_told(rack.run, for_))
+    result = run_until_told(rack.run, for_)
     if as_json:
         print_json(asdict(result))
+    log = logging.getLogger("fluxrig.rack")
     if result.failed:
-        names = ", ".join(result.failed)
-        logging.getLogger("fluxrig.rack").error("stopped for good: %s", names)
+        log.error("stopped for good: %s", ", ".join(result.failed))
+    if result.unsettled:
+        log.error("%d batches were not settled: their messages are not stored", result.unsettled)
+    if result.failed or result.unsettled:
         raise typer.Exit(1)
 
 

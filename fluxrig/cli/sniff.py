@@ -14,7 +14,7 @@ import typer
 
 from fluxrig.cli.console import JsonOption
 from fluxrig.cli.options import seconds
-from fluxrig.cli.signals import until_told
+from fluxrig.cli.signals import run_until_told
 from fluxrig.cli.sniff_lines import csv_header, csv_rows, line
 from fluxrig.cli.sniff_summary import Summary
 from fluxrig.duration import format_duration
@@ -95,7 +95,7 @@ def sniff(
     printer = JsonPrinter() if as_json else CsvPrinter() if as_csv else PeoplePrinter()
     try:
         with printer.progress():
-            asyncio.run(until_told(lambda stop: _sniff_all(configs, printer, stop), for_))
+            run_until_told(lambda stop: _sniff_all(configs, printer, stop), for_)
         printer.finish()
         sys.stdout.flush()
     except BrokenPipeError:

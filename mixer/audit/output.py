@@ -42,7 +42,7 @@ def print_table(reader: pa.RecordBatchReader, console: Console, max_rows: int) -
     table = Table(header_style="bold")
     for field in reader.schema:
         numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        table.add_column(Text(field.name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(_shown(field.name)), justify="right" if numeric else "left", overflow="fold")
     rows = _rows(reader)
     for row in islice(rows, max_rows):
         table.add_row(*(Text("" if cell is None else _text(cell)) for cell in row))
@@ -74,4 +74,10 @@ def _cell(cell: Any) -> Any:
 def _text(cell: Any) -> str:
     if isinstance(cell, bytes):
         return cell.hex()
-    return json_text(cell) if isinstance(cell, list | dict) else str(cell)
+    text = json_text(cell) if isinstance(cell, list | dict) else str(cell)
+    return text if text.isprintable() else _shown(text)
+
+
+def _shown(text: str) -> str:
+    """Show what is not printable: a value from the field must not drive the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
