@@ -53,7 +53,7 @@ def up(
             parser=seconds, metavar="DURATION", help="The longest that a message waits for its row."
         ),
     ] = "5s",  # type: ignore[assignment]
-    commit_rows: Annotated[int, typer.Option(min=1, help="Commit earlier at so many rows.")] = 500_000,
+    commit_rows: Annotated[int, typer.Option(min=1, help="Commit earlier at so many rows.")] = 200_000,
     sync: Annotated[
         str,
         typer.Option(help="When the hub's streams reach the disk: always, or an interval such as 1s."),

@@ -37,8 +37,8 @@ _log = logging.getLogger("fluxrig.audit")
 class Roll:
     """When rows become files: at the first of these."""
 
-    rows: int = 500_000
-    bytes: int = 128 << 20
+    rows: int = 200_000
+    bytes: int = 48 << 20
     """Of Arrow memory; on disk it is a fraction of that."""
     age_s: float = 5.0
 
