@@ -41,13 +41,13 @@ class Running:
     def pid(self) -> int:
         return self.process.pid
 
-    def child(self) -> int | None:
-        """The process id of the first child, such as a supervised nats-server."""
+    def child(self, name: str = "nats-server") -> int | None:
+        """The process id of the child of that name, if there is one now."""
         try:
-            text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+            pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii").split()
+            return next((int(pid) for pid in pids if _name(pid) == name), None)
         except OSError:
             return None
-        return int(text.split()[0]) if text.split() else None
 
     def kill(self) -> None:
         self.process.kill()
@@ -90,6 +90,10 @@ def until(condition: Callable[[], Any], what: str, limit_s: float = 30.0) -> Any
         assert time.monotonic() < deadline, f"{what} did not come within {limit_s:g} s"
         time.sleep(0.02)
     return result
+
+
+def _name(pid: str) -> str:
+    return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
 
 
 def read_json(path: Path) -> dict[str, Any]:
