@@ -18,7 +18,7 @@ from typing import Any, Self
 from fluxrig.errors import FluxrigError
 from fluxrig.gear import IN, OUT, Gear, Manifest
 from fluxrig.message import FluxMsg
-from fluxrig.rackfile.model import WhenFull
+from fluxrig.rackfile.model import DEFAULT_QUEUE, DEFAULT_TIMEOUT_S, WhenFull
 from fluxrig.tasks import end
 from racks.backoff import Backoff
 from racks.metrics import Metrics
@@ -26,9 +26,6 @@ from racks.node import CLOSE_S, Node
 from racks.outlet import DeadLetters
 from racks.record import State
 from racks.wire import InFlight, Wire
-
-DEFAULT_QUEUE = 10_000
-DEFAULT_TIMEOUT_S = 30.0
 
 
 async def no_dead_letters(gear: str, letters: Sequence[FluxMsg]) -> None:

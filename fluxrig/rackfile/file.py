@@ -9,11 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic.json_schema import SkipJsonSchema
 
 from fluxrig.duration import Seconds
-from fluxrig.rackfile.model import UPLINK, Isolation, WhenFull
+from fluxrig.rackfile.model import DEFAULT_QUEUE, DEFAULT_TIMEOUT_S, UPLINK, Isolation, WhenFull
 from fluxrig.uns import path_fault
 
 DEFAULT_PORT: Final = 7422
-DEFAULT_QUEUE: Final = 10_000
 RACK_NAME: Final = "^[a-z0-9][a-z0-9-]{0,31}$"
 GEAR_NAME: Final = "^[A-Za-z0-9_-]{1,64}$"
 HOST: Final = (
@@ -112,7 +111,7 @@ class GearEntry(BaseModel):
     """Which kind of gear: see `fluxrig gears`."""
     uns: UnsPath | SkipJsonSchema[None] = None
     """Where the asset stands below the Rack's UNS path; the gear's name if absent."""
-    process_timeout: Seconds = 30.0
+    process_timeout: Seconds = DEFAULT_TIMEOUT_S
     """How long the gear may take for one batch before the engine gives up on it."""
     isolate: Isolation = "none"
     """Where the gear runs: in the Rack's own process, or with `process` in a worker process of its own, where

@@ -11,6 +11,11 @@ from fluxrig.gear import GearConfig
 WhenFull: TypeAlias = Literal["block", "drop_oldest"]
 Isolation: TypeAlias = Literal["none", "process"]
 
+DEFAULT_QUEUE = 10_000
+"""Messages that a wire holds when nothing else is said."""
+DEFAULT_TIMEOUT_S = 30.0
+"""How long one `process` call may take when nothing else is said."""
+
 UPLINK = "uplink"
 """The built-in sink: a message is accepted once the leaf's stream has stored it."""
 

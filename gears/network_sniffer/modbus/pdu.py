@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
+from fluxrig.modbus.quality import EXCEPTIONS
 from gears.network_sniffer.modbus import rare
 from gears.network_sniffer.modbus.rare import Decoded, Fields
 
@@ -35,18 +36,6 @@ NAMES: Final = {
     23: "read_write_multiple_registers",
     24: "read_fifo_queue",
     43: "encapsulated_interface_transport",
-}
-
-EXCEPTIONS: Final = {
-    1: "illegal_function",
-    2: "illegal_data_address",
-    3: "illegal_data_value",
-    4: "server_device_failure",
-    5: "acknowledge",
-    6: "server_device_busy",
-    8: "memory_parity_error",
-    10: "gateway_path_unavailable",
-    11: "gateway_target_failed_to_respond",
 }
 
 TABLES: Final = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}

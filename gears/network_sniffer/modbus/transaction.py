@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from fluxrig.cbor import Fixed
+from fluxrig.modbus.quality import EXCEPTIONS
 from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu
 from gears.network_sniffer.modbus.pdu import (
     EXCEPTION,
-    EXCEPTIONS,
     NAMES,
     decode_request,
     decode_response,
