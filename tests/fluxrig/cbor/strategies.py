@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import isnan
 from typing import Any
 
 import cbor2
@@ -62,8 +63,11 @@ json_like = st.recursive(
 
 simples = st.sampled_from([*range(20), *range(32, 256)]).map(cbor2.CBORSimpleValue)
 tags = st.integers(0, U64).filter(lambda number: number not in {2, 3})
+_NAN = float("nan")
+float_keys = floats.map(lambda number: _NAN if isnan(number) else number)
+"""All NaNs as one object: a map with two NaN keys has no encoding, which a test of its own holds."""
 keys = st.one_of(
-    texts, blobs, st.integers(-(1 << 64), U64), floats, st.booleans(), st.none(), simples
+    texts, blobs, st.integers(-(1 << 64), U64), float_keys, st.booleans(), st.none(), simples
 )  # fmt: skip
 values = st.recursive(
     st.one_of(scalars, simples, st.just(cbor2.undefined)),
