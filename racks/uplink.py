@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final, TypeAlias
 
 from fluxrig.bus import MAX_PARCEL_BYTES, Parcel
+from fluxrig.codec import encode
 from fluxrig.errors import BadMessage, EncodeError
 from fluxrig.gear import IN, Batch, Context, Gear, GearConfig, Manifest, Outputs
 from fluxrig.message import FluxMsg
 from fluxrig.rackfile.model import UPLINK
 from fluxrig.uns import path_fault, to_subject
-from racks.worker.carried import encoded
 
 MANIFEST: Final = Manifest(
     kind=UPLINK,
@@ -79,7 +79,7 @@ class Uplink(Gear[GearConfig]):
 
 def _encode(message: FluxMsg) -> bytes:
     try:
-        data = encoded(message)
+        data = encode(message)
     except EncodeError as error:
         raise BadMessage(f"the message has no encoding: {error}") from error
     if len(data) > MAX_PARCEL_BYTES:

@@ -5,6 +5,7 @@ hashed, signed or kept: it accepts exactly what `encode` makes. Arrays come back
 went in. Maps nested in `data` may have keys other than text; they take the slow way.
 """
 
+from fluxrig.codec.carried import Carried, encode, encode_sequence
 from fluxrig.codec.decoder import (
     decode,
     decode_sequence,
@@ -12,13 +13,13 @@ from fluxrig.codec.decoder import (
     decode_strict,
     iterate_strict,
 )
-from fluxrig.codec.encoder import encode, encode_sequence
 
 CONTENT_TYPE = "application/cbor-seq"
 """What a NATS message that carries fluxMsgs says of itself (RFC 8742)."""
 
 __all__ = [
     "CONTENT_TYPE",
+    "Carried",
     "decode",
     "decode_sequence",
     "decode_sequence_strict",

@@ -7,7 +7,6 @@ else comes makes it stumble, and the detour either encodes it or says what is wr
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import Any, Final
 
 from fluxrig import cbor
@@ -40,11 +39,6 @@ _SCHEMA: Final = Texts(b"\x66schema")
 _HOP: Final = Texts(b"\x82")
 _ARRAYS: Final = frozenset({list, tuple})
 _U64: Final = struct.Struct(">BQ").pack
-
-
-def encode_sequence(batch: Iterable[FluxMsg]) -> bytes:
-    """Encode messages as a CBOR sequence (RFC 8742): one after another."""
-    return b"".join(map(encode, batch))
 
 
 def encode(message: FluxMsg) -> bytes:

@@ -9,11 +9,10 @@ from typing import Any, Final, TypeAlias
 import cbor2
 
 from fluxrig import errors
-from fluxrig.codec import encode
+from fluxrig.codec import Carried, encode
 from fluxrig.errors import EncodeError, FluxrigError
 from fluxrig.gear import MAX_REASON, Context
 from fluxrig.message import ERROR, FluxMsg
-from racks.worker.carried import Carried, encoded
 
 Frame: TypeAlias = list[Any]
 Trouble: TypeAlias = list[Any] | None
@@ -91,7 +90,7 @@ def pieces(items: Iterable[tuple[str, bytes]]) -> Iterator[Piece]:
 
 def item(message: FluxMsg) -> tuple[str, bytes]:
     """Give a message as `pieces` takes it. Raises EncodeError."""
-    data = encoded(message)
+    data = encode(message)
     return message.uns, data
 
 

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxrig import errors
-from fluxrig.codec import decode, encode
+from fluxrig.codec import Carried, decode, encode
 from fluxrig.errors import BadMessage, ConfigError, DecodeError, FluxrigError
 from fluxrig.message import FluxMsg
 from fluxrig.testing import context
-from racks.worker.carried import Carried, encoded
 from racks.worker.frames import (
     MAX_FRAME_BYTES,
     PIECE_BYTES,
@@ -39,7 +38,7 @@ def test_pieces_carry_all_messages_in_order(parts: Sequence[tuple[str, int]]) ->
     sent = [made(uns, size) for uns, size in parts]
     cut = list(pieces((message.uns, encode(message)) for message in sent))
     came = [message for data, runs in cut for message in messages(data, runs)]
-    assert [(message.uns, encoded(message)) for message in came] == [(m.uns, encode(m)) for m in sent]
+    assert [(message.uns, encode(message)) for message in came] == [(m.uns, encode(m)) for m in sent]
     assert came == sent
     largest = max((len(encode(message)) for message in sent), default=0)
     assert all(len(data) < PIECE_BYTES + largest for data, _ in cut)
@@ -74,7 +73,7 @@ def test_a_carried_message_is_a_message() -> None:
     assert came.uns == "acme/press"
     with pytest.raises(AttributeError):
         FluxMsg.__dict__["fields"].__get__(came)  # the slot is unset: nothing was decoded
-    assert encoded(came) == encode(sent)
+    assert encode(came) == encode(sent)
     assert came == sent
     assert hash(came) == hash(sent)
     assert pickle.loads(pickle.dumps(came)) == sent  # noqa: S301
