@@ -16,6 +16,7 @@ FluxrigError
 ├── BusError                 the NATS side
 │   ├── ServerError          nats-server cannot start or stay up: binary, port, disk, lock
 │   └── BusUnavailable       no connection within the time allowed
+├── IdentityError            a key, a token or a certificate is not what it should be
 └── AuditError               the Parquet side
 """
 
@@ -109,6 +110,10 @@ class ServerError(BusError):
 
 class BusUnavailable(BusError):
     """The bus did not answer within the time allowed."""
+
+
+class IdentityError(FluxrigError):
+    """A key, a token or a certificate is broken, missing, or not the one it should be."""
 
 
 class AuditError(FluxrigError):
