@@ -2,7 +2,8 @@
 
 Every answer must be exactly the one that was asked for. One that is late, or to something else, ends the
 connection: skipping what does not fit and going on is how answers come to be taken for each other's. A serial
-line can't be ended, and has no transaction ids; it is listened to until whatever is late has passed.
+line can't be ended; it is listened to until whatever is late has passed. And where there are no transaction
+ids (RTU, ASCII), a device that owes an answer is first asked something that tells late answers from new ones.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ from fluxrig.clock import Clock
 from fluxrig.duration import format_duration
 from fluxrig.errors import Disconnected
 from fluxrig.modbus.framing import FRAMINGS, BadChecksum, Question
-from fluxrig.modbus.pdu import READ_INPUT, Request, WrongAnswer, payload_of
+from fluxrig.modbus.pdu import READ_INPUT, Refusal, Request, WrongAnswer, payload_of
 from fluxrig.modbus.quality import DISCONNECTED, TIMEOUT, WRONG_ANSWER
+from gears.io_modbus.debts import Debts
 from gears.io_modbus.endpoint import Endpoint
 from gears.io_modbus.link import Link, open_link
 
 MAX_BACKOFF_S: Final = 1.0
 """Keeps the units of an endpoint that can't be reached from trying in a row; each waits by itself, too."""
 FIRST_BACKOFF_S: Final = 0.1
+FORGOTTEN_AFTER: Final = 10
+"""Time-outs after which an answer is not expected any more,"""
+FORGOTTEN_AFTER_S: Final = 10.0
+"""but no sooner than this."""
 
 
 class Lost(Disconnected):
     """There was no answer, or not the right one. `reason` is what the tags' quality says."""
+
+    held_s = 0.0
+    """For how long the line was held by what came to nothing."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -78,6 +87,9 @@ class Line:
         self._last_s = 0.0
         self._quiet_until_s = 0.0
         self._idle: asyncio.TimerHandle | None = None
+        self._debts = Debts()
+        self._answering: set[int] = set()
+        """The units that answered when they were last asked."""
         self._backoff_s = 0.0
         self._closed_until_s = 0.0
         self._why_closed: Lost | None = None
@@ -104,18 +116,41 @@ class Line:
     async def ask(self, unit: int, request: Request, timeout_s: float) -> Answer:
         """Send a request and wait for its answer. Raises Refusal, or Lost.
 
-        A read that meets a connection which the device had closed meanwhile is asked once more on a new one.
+        A read is asked once more that met a connection which the device had closed meanwhile, or what another
+        unit of a serial line said late.
         """
-        stale = self.is_open and self._answers > 0 and request.function <= READ_INPUT
-        answers = self._answers
+        started_s, answers = self._now_s(), self._answers
+        stale = self.is_open and answers > 0
         try:
+            try:
+                return await self._ask(unit, request, timeout_s)
+            except Lost as lost:
+                closed = stale and lost.reason == DISCONNECTED and self._answers == answers
+                others = lost.reason == WRONG_ANSWER and self._debts.owed_by_others(unit, self._now_s())
+                if request.function > READ_INPUT or not (closed or others):
+                    raise
             return await self._ask(unit, request, timeout_s)
         except Lost as lost:
-            if not (stale and lost.reason == DISCONNECTED and self._answers == answers):
-                raise
-        return await self._ask(unit, request, timeout_s)
+            lost.held_s = self._now_s() - started_s
+            raise
 
     async def _ask(self, unit: int, request: Request, timeout_s: float) -> Answer:
+        if self._debts.doubtful(unit, request, self._now_s()):
+            await self._settle(unit, request, timeout_s)
+        return await self._ask_once(unit, request, timeout_s)
+
+    async def _settle(self, unit: int, request: Request, timeout_s: float) -> None:
+        """Make sure that no answer is owed which could be taken for the one to this request. Raises Lost."""
+        settling = self._debts.settling(unit, request, self._now_s())
+        try:
+            await self._ask_once(unit, settling, timeout_s)
+        except Refusal:
+            pass
+        except Lost:
+            self._debts.not_settled(unit)
+            raise
+
+    async def _ask_once(self, unit: int, request: Request, timeout_s: float) -> Answer:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -127,6 +162,7 @@ class Line:
         question = Question(unit, self._transaction, request)
         pdu, sent_ns, answered_ns = await self._exchange(link, question, timeout_s)
         self._answers += 1
+        self._answering.add(unit)
         self._after_answer()
         return Answer(payload_of(pdu, request), sent_ns, answered_ns)
 
@@ -136,30 +172,47 @@ class Line:
         self._answer = asyncio.get_running_loop().create_future()
         self._buffer = b""
         sent_ns = self._clock.now_ns()
-        whole = False
+        listen_s: float | None = timeout_s
         try:
             link.send(FRAMINGS[self.endpoint.framing].frame(question))
             async with asyncio.timeout(timeout_s):
                 pdu, answered_ns = await self._answer
-            whole = True
+            self._must_be_its_own(question, pdu)
+            listen_s = None
             return pdu, sent_ns, answered_ns
         except TimeoutError:
-            whole = True
-            self._drop(timeout_s)
+            # A unit that was silent before is taken for dead, not for late: others wait for the line.
+            listen_s = timeout_s if question.unit in self._answering else 0.0
             limit = format_duration(timeout_s)
             raise self._lost(TIMEOUT, question, f"no answer within {limit}") from None
         except WrongAnswer as error:
-            whole = True
-            self._drop(0.0 if isinstance(error, BadChecksum) else timeout_s)
+            listen_s = 0.0 if isinstance(error, BadChecksum) else timeout_s
             raise self._lost(WRONG_ANSWER, question, str(error)) from None
         except ConnectionError as error:
-            whole = True
-            self._drop(0.0)
+            listen_s = 0.0
             raise self._lost(DISCONNECTED, question, str(error)) from None
         finally:
             self._question = self._answer = None
-            if not whole:
-                self._drop(timeout_s)
+            if listen_s is not None:
+                self._give_up(question, listen_s, timeout_s)
+
+    def _must_be_its_own(self, question: Question, pdu: bytes) -> None:
+        """Raise WrongAnswer where an answer could as well be one to an earlier request."""
+        if self._has_ids or self._debts.proves(question.unit, question.request, pdu, self._now_s()):
+            return
+        raise WrongAnswer("the answer may be one to an earlier request")
+
+    def _give_up(self, question: Question, listen_s: float, timeout_s: float) -> None:
+        self._drop(listen_s)
+        self._answering.discard(question.unit)
+        if not self._has_ids:
+            until_s = self._now_s() + max(FORGOTTEN_AFTER_S, FORGOTTEN_AFTER * timeout_s)
+            self._debts.owe(question.unit, question.request, until_s)
+
+    @property
+    def _has_ids(self) -> bool:
+        """Whether answers say which request they are for."""
+        return self.endpoint.framing == "mbap"
 
     def _lost(self, reason: str, question: Question, detail: str) -> Lost:
         return Lost(reason, f"{self.endpoint} unit {question.unit}: {detail}")
@@ -227,9 +280,9 @@ class Line:
 
     def _drop(self, listen_s: float) -> None:
         """Let go of a connection that may still bring what is not wanted any more."""
-        if self.endpoint.is_serial and self._link is not None:
+        if not self._has_ids:
             self._quiet_until_s = self._now_s() + listen_s
-        else:
+        if not self.endpoint.is_serial or self._link is None:
             self.close()
         if self._answers == 0:
             self._next_endpoint()
@@ -250,8 +303,11 @@ class Line:
             waiting.set_result((pdu, self._clock.now_ns()))
 
     def _unasked(self) -> None:
-        """Bytes that nobody asked for: what they belong to is over, on a new connection they are gone."""
-        if not self.endpoint.is_serial:
+        """Bytes that nobody asked for: what they belong to is over, on a new connection they are gone.
+
+        Not so those of a serial line, whatever connection they come by: they are waited for until they end.
+        """
+        if self._has_ids:
             self.close()
 
     def _ended(self, why: str) -> None:

@@ -8,7 +8,7 @@ shares the first, and is asked the more rarely.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -34,6 +34,8 @@ class Owner:
         self.main = Line(endpoints, terms, clock)
         self.probe: Line | None = None
         self.users = 0
+        self.away: set[int] = set()
+        """The units that do not answer at the moment."""
         self._endpoints, self._terms, self._clock = tuple(endpoints), terms, clock
         self._may_probe = probe_line and not any(endpoint.is_serial for endpoint in endpoints)
         self._turns, self._probe_turns = Turns(), Turns()
@@ -64,6 +66,7 @@ class Owner:
             self._units[unit] -= 1
             if not self._units[unit]:
                 del self._units[unit]
+                self.away.discard(unit)
         if not self.users:
             self.close()
 
@@ -91,14 +94,20 @@ class Owner:
         probing: bool = False,
         retries: int = 0,
         busy_retries: int = 0,
+        still: Callable[[], None] | None = None,
     ) -> Answer:
-        """Send a request when it is its turn. Raises Refusal or Lost when the retries are used up."""
+        """Send a request when it is its turn. Raises Refusal or Lost when the retries are used up.
+
+        `still` is called then; it raises what it likes if the request is not wanted any more.
+        """
         apart = probing and self.can_probe
         while True:
             try:
                 if apart:
                     return await self._ask_apart(unit, request, timeout_s)
                 async with self._turns.turn(unit, urgent=urgent):
+                    if still is not None:
+                        still()
                     answer = await self.main.ask(unit, request, timeout_s)
                 self._answered = (unit, request) if request.function <= READ_INPUT else self._answered
                 return answer

@@ -11,6 +11,7 @@ import tty
 
 import pytest
 from pymodbus import FramerType
+from pymodbus.framer import FramerRTU
 from pymodbus.server import ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -164,3 +165,108 @@ def server_context(certificate, key):
 
 
 SERVERS = {"tcp": ModbusTcpServer, "tls": ModbusTlsServer, "udp": ModbusUdpServer}
+
+
+class SerialUnits:
+    """Units of a serial line. Each answers one request after the other, as late as `delay_s` says.
+
+    Register r of unit u holds 1000 u + r; `present` are those that exist. `knows_echo` says whether function
+    8 is answered, refused, or passed over in silence. `delay_s(unit, number)` is None for no answer.
+    """
+
+    ANSWERS, REFUSES, SILENT = "answers", "refuses", "silent"
+
+    def __init__(self, say, *, knows_echo=ANSWERS, present=range(200)):
+        self.say = say
+        self.delay_s = lambda unit, number: 0
+        self.knows_echo = knows_echo
+        self.present = present
+        self.requests = []
+        self._rest = b""
+        self._units = {}
+
+    def take(self, data):
+        self._rest += data
+        while len(self._rest) >= 8:
+            request, self._rest = self._rest[:8], self._rest[8:]
+            if request[0] not in self._units:
+                queue = asyncio.Queue()
+                self._units[request[0]] = (queue, asyncio.create_task(self._work(queue)))
+            self._units[request[0]][0].put_nowait(request)
+
+    async def _work(self, queue):
+        while True:
+            unit, function, start, count = struct.unpack(">BBHH", (await queue.get())[:6])
+            self.requests.append((unit, function, start, count))
+            delay_s = self.delay_s(unit, len(self.requests))
+            answer = self._answer(unit, function, start, count)
+            if delay_s is None or answer is None:
+                continue
+            await asyncio.sleep(delay_s)
+            body = bytes([unit]) + answer
+            self.say(body + FramerRTU.compute_CRC(body).to_bytes(2, "big"))
+
+    def _answer(self, unit, function, start, count):
+        if function == 8:
+            asked = struct.pack(">BHH", 8, start, count)
+            return {self.ANSWERS: asked, self.REFUSES: b"\x88\x01", self.SILENT: None}[self.knows_echo]
+        if function != 3:
+            return bytes([function | 0x80, 1])
+        if not {start, start + count - 1} <= set(self.present):
+            return b"\x83\x02"
+        values = [1000 * unit + n for n in range(start, start + count)]
+        return struct.pack(f">BB{count}H", 3, 2 * count, *values)
+
+    async def stop(self):
+        tasks = [task for _, task in self._units.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Pty:
+    """A serial line of the system whose other end is here."""
+
+    def __init__(self):
+        self.master, self.slave = os.openpty()
+        tty.setraw(self.slave)
+        os.set_blocking(self.master, False)
+        self.url = f"rtu://{os.ttyname(self.slave)}?baud=115200"
+
+    async def start(self, take):
+        asyncio.get_running_loop().add_reader(self.master, lambda: take(os.read(self.master, 4096)))
+
+    def say(self, data):
+        os.write(self.master, data)
+
+    async def stop(self):
+        asyncio.get_running_loop().remove_reader(self.master)
+        os.close(self.master)
+        os.close(self.slave)
+
+
+class DeviceServer:
+    """A serial line behind a plug of the network: whoever is connected hears what comes, however late."""
+
+    def __init__(self):
+        self._writer = None
+
+    async def start(self, take):
+        async def serve(reader, writer):
+            self._writer = writer
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                while data := await reader.read(4096):
+                    take(data)
+            writer.close()
+
+        self._server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        self.url = f"rtu+tcp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def say(self, data):
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(data)
+
+    async def stop(self):
+        self._server.close()
+        if self._writer is not None:
+            self._writer.close()

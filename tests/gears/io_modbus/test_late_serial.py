@@ -1,0 +1,124 @@
+"""Lines without transaction ids, and devices whose answers come when nobody waits for them any more."""
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fluxrig.clock import SystemClock
+from fluxrig.modbus.pdu import Refusal, read_request
+from gears.io_modbus.debts import Debts
+from gears.io_modbus.endpoint import parse_endpoint
+from gears.io_modbus.line import Line, Lost, Terms
+from tests.gears.io_modbus.peers import DeviceServer, Pty, SerialUnits
+
+TIMEOUT_S = 0.03
+LINES = {"rtu": Pty, "rtu+tcp": DeviceServer}
+ECHOES = (SerialUnits.ANSWERS, SerialUnits.REFUSES, SerialUnits.SILENT)
+
+
+@pytest.fixture(params=LINES)
+async def serial(request):
+    """Give a line, and the units at its other end."""
+    wire = LINES[request.param]()
+    units = SerialUnits(wire.say)
+    await wire.start(units.take)
+    line = Line([parse_endpoint(wire.url)], Terms(), SystemClock())
+    yield line, units
+    line.close()
+    await units.stop()
+    await wire.stop()
+
+
+async def ask(line, unit, start, count):
+    """Give the values, or None where there are none; no value may be another register's."""
+    try:
+        answer = await line.ask(unit, read_request("holding", start, count), TIMEOUT_S)
+    except (Lost, Refusal):
+        return None
+    values = [int.from_bytes(answer.payload[n : n + 2]) for n in range(0, 2 * count, 2)]
+    assert values == [1000 * unit + n for n in range(start, start + count)]
+    return values
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("times", [1.5, 2.5, 5.5])
+async def test_an_answer_however_late_is_taken_for_no_other(serial, echo, times):
+    """The answer to one read comes in the middle of later ones of the same shape: none of them takes it, and
+    the device is read again by itself."""
+    line, units = serial
+    units.knows_echo = echo
+    assert await ask(line, 1, 0, 4)
+    units.delay_s = lambda unit, number: TIMEOUT_S * times if number == 2 else 0
+    assert await ask(line, 1, 10, 4) is None
+    async with asyncio.timeout(10):
+        while await ask(line, 1, 20, 4) is None:
+            pass
+    assert await ask(line, 1, 30, 4)
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+async def test_answers_at_any_time_give_no_wrong_value(serial, echo, monkeypatch):
+    """Late by chance, between two units and two shapes: whatever is read is right, and in the end all is."""
+    monkeypatch.setattr("gears.io_modbus.line.FORGOTTEN_AFTER_S", 0.5)
+    line, units = serial
+    units.knows_echo = echo
+    dice = random.Random(11)
+    units.delay_s = lambda unit, number: dice.choice([0, 0, 0, 0, 0.5, 1.2, 2.2, 3.3]) * TIMEOUT_S
+    read = [
+        await ask(line, dice.choice([1, 2]), dice.choice([0, 10, 20]), dice.choice([2, 4])) for _ in range(40)
+    ]
+    assert any(read)
+    units.delay_s = lambda unit, number: 0
+    for unit in (1, 2):
+        async with asyncio.timeout(10):
+            while await ask(line, unit, 50, 4) is None:
+                pass
+
+
+async def test_a_late_answer_costs_the_other_units_nothing(serial):
+    """What unit 1 says late meets a question to unit 2: that one is asked again, and answers."""
+    line, units = serial
+    units.delay_s = lambda unit, number: {1: TIMEOUT_S * 1.5, 2: TIMEOUT_S * 0.8}.get(number, 0)
+    assert await ask(line, 1, 0, 4) is None
+    assert [await ask(line, 2, start, 4) is None for start in (0, 10, 20)] == [False] * 3
+
+
+async def test_a_device_of_one_register_that_is_silent_on_echoes_is_read_again(serial, monkeypatch):
+    """Nothing can be asked that tells late from new: an answer is waited for until none is to be expected."""
+    monkeypatch.setattr("gears.io_modbus.line.FORGOTTEN_AFTER_S", 0.3)
+    line, units = serial
+    units.knows_echo = SerialUnits.SILENT
+    units.delay_s = lambda unit, number: None if number == 1 else 0
+    assert await ask(line, 1, 0, 1) is None
+    async with asyncio.timeout(10):
+        while await ask(line, 1, 0, 1) is None:
+            pass
+    assert len(units.requests) > 2
+
+
+SHAPES = [read_request("holding", 0, count) for count in (1, 2, 3)] + [read_request("input", 0, 2)]
+LATENESS = st.lists(st.tuples(st.sampled_from(SHAPES), st.booleans(), st.booleans()), min_size=1, max_size=12)
+
+
+@given(LATENESS)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_taken_as_proof_proves(story):
+    """A device that answers in order, of which each answer comes in time, or with a later one, or as an
+    exception: whatever passes for the answer to a request is the answer to that request."""
+    debts, late = Debts(), []
+    for request, in_time, refused in story:
+        mine = (request, bytes([request.function | 0x80, 2]) if refused else request.echo)
+        late.append(mine)
+        if not in_time:
+            debts.owe(1, request, 100.0)
+            continue
+        came, answer = late.pop(0)
+        fits = answer == request.echo or answer[0] == request.function | 0x80
+        if fits and not debts.doubtful(1, request, 0.0) and debts.proves(1, request, answer, 0.0):
+            assert came is request
+            assert not late
+        else:
+            debts.owe(1, request, 100.0)
