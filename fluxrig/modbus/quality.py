@@ -11,6 +11,7 @@ TIMEOUT: Final = "timeout"
 DISCONNECTED: Final = "disconnected"
 WRONG_ANSWER: Final = "wrong_answer"
 
+ILLEGAL_FUNCTION: Final = 1
 BUSY: Final = 6
 EXCEPTIONS: Final = {
     1: "illegal_function",

@@ -70,6 +70,9 @@ class Profile(GearConfig):
     """Ranges that are never read, also not to join two tags: `holding/100-109`."""
     single_writes: bool = True
     """Whether one coil or register is written by function 5 or 6; if not, by 15 or 16 as several are."""
+    read_modify_write: bool = False
+    """Whether a bit or byte of a register is written by reading the register and writing it whole, for a
+    device without function 22. What the device itself changes in the register in between is undone."""
     tags: Tags = Field(default_factory=dict)
     """The tags by name."""
 
@@ -126,6 +129,9 @@ class Config(DeviceConfig):
     `ascii+tcp://host:port`."""
     backup: EndpointUrl | None = None
     """Where to ask when the endpoint does not answer; the two are tried in turn."""
+    backup_return: Seconds | None = 60.0
+    """How often the endpoint is asked whether it answers again, while the backup does; once it does, it is
+    asked for everything. If null, not until the backup fails."""
     tls: TlsConfig | None = None
     """Certificates for `tls://`; if absent, the device's must be one that the system trusts."""
     connect_timeout: Seconds = 3.0

@@ -7,10 +7,10 @@ consumers were told outlasts a connection, so that they are told each change onc
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Coroutine
 from typing import Any, Final, NoReturn
 
+from fluxrig.errors import NotReady
 from fluxrig.gear import ERROR_PORT, OUT, Batch, Context, Emit, Gear, Outputs
 from gears.io_modbus.config import Config, TlsConfig
 from gears.io_modbus.group import Group
@@ -20,6 +20,7 @@ from gears.io_modbus.owner import Owner, owners
 from gears.io_modbus.poll import Query, Readings
 from gears.io_modbus.schedule import Schedule
 from gears.io_modbus.timer import Timer
+from gears.io_modbus.tls import TlsFileError, tls_context
 from gears.io_modbus.unit import Unit
 from gears.io_modbus.writer import Writer
 
@@ -54,6 +55,7 @@ class IoModbus(Gear[Config]):
         if self._owner is not None:
             return
         config = self.config
+        _must_have_tls_files(config)
         self._owner = owners().own(
             config.endpoints,
             terms_of(config),
@@ -203,6 +205,16 @@ class IoModbus(Gear[Config]):
             self.context.log.warning("the device has no %s%s; check the addresses", some, more)
 
 
+def _must_have_tls_files(config: Config) -> None:
+    """Raise NotReady where one is missing: without it no connection would ever be made."""
+    if all(endpoint.transport != "tls" for endpoint in config.endpoints):
+        return
+    try:
+        tls_context(config.tls or TlsConfig())
+    except TlsFileError as error:
+        raise NotReady(str(error)) from None
+
+
 def terms_of(config: Config) -> Terms:
     """Give how the lines to the endpoint are treated."""
     tls = config.tls or TlsConfig()
@@ -212,16 +224,7 @@ def terms_of(config: Config) -> Terms:
         pause_after_connect_s=config.pause_after_connect or 0.0,
         pause_between_requests_s=config.pause_between_requests or 0.0,
         close_after_request=config.close_after == "request",
+        return_after_s=config.backup_return,
         tls=lambda: tls_context(tls),
         server_name=tls.server_name,
     )
-
-
-def tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """Make what TLS needs of its files. Raises OSError when one can't be read or is none."""
-    context = ssl.create_default_context(cafile=config.ca)
-    if not config.verify:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if config.certificate:
-        context.load_cert_chain(config.certificate, config.key)
-    return context

@@ -23,6 +23,7 @@ from fluxrig.modbus.quality import DISCONNECTED, TIMEOUT, WRONG_ANSWER
 from gears.io_modbus.debts import Debts
 from gears.io_modbus.endpoint import Endpoint
 from gears.io_modbus.link import Link, open_link
+from gears.io_modbus.tls import TlsFileError
 
 MAX_BACKOFF_S: Final = 1.0
 """Keeps the units of an endpoint that can't be reached from trying in a row; each waits by itself, too."""
@@ -53,6 +54,7 @@ class Terms:
     pause_after_connect_s: float = 0.0
     pause_between_requests_s: float = 0.0
     close_after_request: bool = False
+    return_after_s: float | None = None
     tls: Callable[[], ssl.SSLContext] | None = None
     server_name: str | None = None
 
@@ -102,6 +104,11 @@ class Line:
     @property
     def is_open(self) -> bool:
         return self._link is not None
+
+    def return_to_first(self) -> None:
+        """Speak to the first endpoint from now on."""
+        self.close()
+        self._at = 0
 
     def close(self) -> None:
         """Close at once; the next `ask` opens again."""
@@ -249,6 +256,8 @@ class Line:
                 f"{endpoint} does not take a connection within {limit}; check address, cable and firewall"
             )
             raise Lost(TIMEOUT, detail) from None
+        except TlsFileError as error:
+            raise Lost(DISCONNECTED, f"{endpoint}: {error}") from None
         except ssl.SSLError as error:
             raise Lost(DISCONNECTED, f"{endpoint} and we do not agree on TLS: {_tls_reason(error)}") from None
         except OSError as error:

@@ -40,7 +40,11 @@ class Owner:
         self._may_probe = probe_line and not any(endpoint.is_serial for endpoint in endpoints)
         self._turns, self._probe_turns = Turns(), Turns()
         self._units: dict[int, int] = {}
-        self._answered: tuple[int, Request] | None = None
+        self._answered: tuple[int, Request, float] | None = None
+        """What was read last, from which unit, and its time-out."""
+        self.writing = asyncio.Lock()
+        """Held by who reads a register in order to write it."""
+        self._returning: asyncio.Task[None] | None = None
         self._probe_serves = False
 
     @property
@@ -59,6 +63,8 @@ class Owner:
         for unit in units:
             self._units[unit] = self._units.get(unit, 0) + 1
         self._terms = self.main.terms = _gentlest(self._terms, terms)
+        if self._returning is None and len(self._endpoints) > 1 and terms.return_after_s is not None:
+            self._returning = asyncio.create_task(self._return_to_first(terms.return_after_s))
 
     def leave(self, units: Sequence[int]) -> None:
         self.users -= 1
@@ -73,6 +79,9 @@ class Owner:
     def close(self) -> None:
         self.main.close()
         self.end_probe()
+        if self._returning is not None:
+            self._returning.cancel()
+            self._returning = None
 
     def end_probe(self) -> None:
         if self.probe is not None:
@@ -109,7 +118,8 @@ class Owner:
                     if still is not None:
                         still()
                     answer = await self.main.ask(unit, request, timeout_s)
-                self._answered = (unit, request) if request.function <= READ_INPUT else self._answered
+                if request.function <= READ_INPUT:
+                    self._answered = unit, request, timeout_s
                 return answer
             except Lost:
                 if retries <= 0:
@@ -124,31 +134,51 @@ class Owner:
     async def _ask_apart(self, unit: int, request: Request, timeout_s: float) -> Answer:
         """Ask on the second line. Where that costs the first its connection, or is of no use, never again."""
         async with self._probe_turns.turn(unit):
-            if self.probe is None:
-                self.probe = Line(self._endpoints, replace(self._terms, idle_timeout_s=None), self._clock)
+            if self.probe is None or self.probe.endpoint != self.main.endpoint:
+                self.end_probe()
+                terms = replace(self._terms, idle_timeout_s=None)
+                self.probe = Line([self.main.endpoint], terms, self._clock)
             probe, before = self.probe, self.main.ended
             try:
                 answer = await probe.ask(unit, request, timeout_s)
             except Lost:
-                self._may_probe = await self._serves(probe, unit, timeout_s) and self.main.ended == before
+                self._may_probe = await self._serves(probe, unit) and self.main.ended == before
                 if not self._may_probe:
                     self.end_probe()
                 raise
             self._probe_serves = True
             return answer
 
-    async def _serves(self, probe: Line, failing: int, timeout_s: float) -> bool:
+    async def _serves(self, probe: Line, failing: int) -> bool:
         """Say whether a second connection is served: a unit that answers on the first must answer there."""
         if self._probe_serves or self._answered is None or self._answered[0] == failing:
             return True
         try:
-            await probe.ask(*self._answered, timeout_s)
+            await probe.ask(*self._answered)
         except Refusal:
             pass
         except Lost:
             return False
         self._probe_serves = True
         return True
+
+    async def _return_to_first(self, every_s: float) -> None:
+        """While another endpoint is used, ask the first now and then, and go back to it once it answers."""
+        while True:
+            await self._clock.sleep(every_s)
+            if self._answered is None or self.main.endpoint == self._endpoints[0]:
+                continue
+            first = Line(self._endpoints[:1], self._terms, self._clock)
+            try:
+                await first.ask(*self._answered)
+            except Lost:
+                continue
+            except Refusal:
+                pass
+            finally:
+                first.close()
+            async with self._turns.turn(self._answered[0]):
+                self.main.return_to_first()
 
 
 def _gentlest(one: Terms, two: Terms) -> Terms:

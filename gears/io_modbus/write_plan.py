@@ -50,6 +50,19 @@ class Write:
     span: Span
     wishes: tuple[Wish, ...]
     request: Request
+    single: bool
+
+    @property
+    def partial(self) -> bool:
+        """Whether it writes only a part of a register."""
+        return self.wishes[0].partial
+
+    def whole(self, old: bytes) -> Request:
+        """Give the request that writes the register whole, the rest of it as it was."""
+        mask, bits = _merged(self.wishes)
+        payload = (int.from_bytes(old) & ~mask | bits & mask).to_bytes(2)
+        write = write_register if self.single else write_registers
+        return write(self.span.start, payload)
 
 
 def plan_writes(wishes: Iterable[Wish], *, single: bool, limits: Limits = LAWFUL) -> Iterator[Write]:
@@ -93,7 +106,16 @@ def _joins(run: Sequence[Wish], wish: Wish, limits: Limits) -> bool:
 
 def _write(run: Sequence[Wish], *, single: bool) -> Write:
     span = Span(run[0].tag.at.table, run[0].tag.start, run[-1].tag.end)
-    return Write(span, tuple(run), _request(run, span, single=single))
+    return Write(span, tuple(run), _request(run, span, single=single), single)
+
+
+def _merged(wishes: Iterable[Wish]) -> tuple[int, int]:
+    """Give which bits of a register are written, and as what."""
+    mask = bits = 0
+    for wish in wishes:
+        mask |= wish.encoded.mask
+        bits |= int.from_bytes(wish.encoded.payload)
+    return mask, bits
 
 
 def _request(run: Sequence[Wish], span: Span, *, single: bool) -> Request:
@@ -102,10 +124,7 @@ def _request(run: Sequence[Wish], span: Span, *, single: bool) -> Request:
         bits = [bool(wish.encoded.payload[0]) for wish in run]
         return write_coil(span.start, bits[0]) if one else write_coils(span.start, bits)
     if run[0].partial:
-        mask = bits_set = 0
-        for wish in run:
-            mask |= wish.encoded.mask
-            bits_set |= int.from_bytes(wish.encoded.payload)
-        return mask_write(span.start, bits_set.to_bytes(2), mask)
+        mask, merged = _merged(run)
+        return mask_write(span.start, merged.to_bytes(2), mask)
     payload = b"".join(wish.encoded.payload for wish in run)
     return write_register(span.start, payload) if one else write_registers(span.start, payload)

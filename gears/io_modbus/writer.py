@@ -14,8 +14,8 @@ from fluxrig.gear import Context
 from fluxrig.message import FluxMsg
 from fluxrig.modbus.decode import MeaninglessError, decode_value
 from fluxrig.modbus.encode import encode_value
-from fluxrig.modbus.pdu import Refusal, read_request
-from fluxrig.modbus.quality import exception_reason
+from fluxrig.modbus.pdu import MASK_WRITE, Refusal, Request, read_request
+from fluxrig.modbus.quality import ILLEGAL_FUNCTION, exception_reason
 from fluxrig.modbus.tag import Tag, Value
 from gears.io_modbus.line import Lost
 from gears.io_modbus.unit import Unit
@@ -62,7 +62,8 @@ class Writer:
         for name, wanted in wishes.items():
             unit = self._units[name]
             for write in _plan(unit, wanted):
-                account = await _fulfil(unit, write)
+                async with unit.owner.writing:
+                    account = await _fulfil(unit, write)
                 accounts += [self._message(unit, wish, account) for wish in write.wishes]
         return accounts
 
@@ -115,17 +116,22 @@ async def _fulfil(unit: Unit, write: Write) -> _Account:
     """Read what stands there, write, read back where that is asked for."""
     if unit.away is not None:
         return _Account("failed", unit.away.reason)
-    account = _Account()
+    account, request = _Account(), write.request
     try:
-        account.old = await _read(unit, write)
+        old = await _read(unit, write)
     except Lost as lost:
         return _Account("failed", lost.reason)
+    account.old = _values(write, old)
+    if write.partial and unit.device.settings.read_modify_write:
+        if old is None:
+            return _Account("failed", "the register can't be read, so a part of it can't be written")
+        request = write.whole(old)
     try:
-        answer = await unit.ask(write.request, urgent=True, busy_retries=unit.device.settings.busy_retries)
+        answer = await unit.ask(request, urgent=True, busy_retries=unit.device.settings.busy_retries)
         account.ts = answer.answered_ns
         account.new = {wish.tag.name: _written(wish) for wish in write.wishes}
     except Refusal as refusal:
-        account.status, account.reason = "rejected", exception_reason(refusal.code)
+        account.status, account.reason = "rejected", _reason(refusal.code, request)
         return account
     except Lost as lost:
         account.status, account.reason = "unknown", lost.reason
@@ -137,7 +143,7 @@ async def _fulfil(unit: Unit, write: Write) -> _Account:
 async def _read_back(unit: Unit, write: Write, account: _Account) -> None:
     """Let what the device has now decide, also where the write got no answer."""
     try:
-        account.new = await _read(unit, write)
+        account.new = _values(write, await _read(unit, write))
     except Lost as lost:
         account.status, account.reason, account.new = "unknown", lost.reason, {}
         return
@@ -151,15 +157,28 @@ def _written(wish: Wish) -> Value:
     return decode_value(wish.tag, wish.encoded.payload)
 
 
-async def _read(unit: Unit, write: Write) -> _Values:
-    """Give the values that stand there; None where the device does not say. Raises Lost."""
+async def _read(unit: Unit, write: Write) -> bytes | None:
+    """Give the bytes that stand there; None if the device does not say. Raises Lost."""
     span = write.span
     request = read_request(span.table, span.start, span.end - span.start)
     try:
         answer = await unit.ask(request, urgent=True, busy_retries=unit.device.settings.busy_retries)
     except Refusal:
+        return None
+    return answer.payload
+
+
+def _values(write: Write, payload: bytes | None) -> _Values:
+    if payload is None:
         return {}
-    return {wish.tag.name: _value(wish.tag, span.start, answer.payload) for wish in write.wishes}
+    return {wish.tag.name: _value(wish.tag, write.span.start, payload) for wish in write.wishes}
+
+
+def _reason(code: int, request: Request) -> str:
+    """Give the name of the exception, and the mend where there is one."""
+    lacks_mask = code == ILLEGAL_FUNCTION and request.function == MASK_WRITE
+    mend = "; it lacks function 22, see read_modify_write" if lacks_mask else ""
+    return exception_reason(code) + mend
 
 
 def _value(tag: Tag, start: int, payload: bytes) -> Value | None:

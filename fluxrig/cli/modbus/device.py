@@ -20,8 +20,8 @@ from fluxrig.modbus.quality import BUSY, ILLEGAL, exception_reason
 from fluxrig.modbus.tag import Tag
 from gears.io_modbus.config import TlsConfig
 from gears.io_modbus.endpoint import Endpoint, parse_endpoint
-from gears.io_modbus.gear import tls_context
 from gears.io_modbus.line import Answer, Line, Lost, Terms
+from gears.io_modbus.tls import TlsFileError, tls_context
 
 CONNECT_S: Final = 3.0
 BUSY_RETRIES: Final = 3
@@ -163,9 +163,8 @@ def target_of(url: str, timeout_s: float, tls: Sequence[str] | None = None) -> T
 def _context(settings: TlsConfig) -> SSLContext:
     try:
         return tls_context(settings)
-    except OSError as error:
-        files = ", ".join(filter(None, (settings.ca, settings.certificate, settings.key)))
-        raise typer.BadParameter(f"{files}: {error.strerror or error}", param_hint="--tls") from None
+    except TlsFileError as error:
+        raise typer.BadParameter(str(error), param_hint="--tls") from None
 
 
 def _tls(pairs: Sequence[str]) -> TlsConfig:

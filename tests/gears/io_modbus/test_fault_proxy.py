@@ -256,3 +256,24 @@ async def test_a_backup_is_asked_when_the_first_is_gone(plant_of_two, poll):
     await server.shutdown()
     seen = len(rig.out)
     await rig.until_true(lambda: any(message.data["n"] == 1000 for message in rig.out[seen:]))
+
+
+async def test_the_first_endpoint_is_used_again_once_it_answers(plant_of_two, poll):
+    """It is asked now and then while the backup answers, which goes on meanwhile; `connected` is no news."""
+    server, port = await start_server(1)
+    await server.async_setValues(1, 3, 0, [42])
+    settings = {"backup": f"tcp://127.0.0.1:{port}", "backup_return": "100ms"}
+    rig = await poll(plant_of_two.own_port, {"n": {"at": "holding/0"}}, **settings)
+    await rig.until(lambda message: message.data["n"] == 1000)
+    own_port = plant_of_two.own_port
+    await plant_of_two.stop()
+    await rig.until(lambda message: message.data["n"] == 42)
+    seen, losses = len(rig.out), len(rig.losses)
+    plant_of_two._server = await asyncio.start_server(plant_of_two._serve, "127.0.0.1", own_port)
+    await rig.until_true(lambda: any(message.data["n"] == 1000 for message in rig.out[seen:]))
+    assert not [message for message in rig.out[seen:] if message.data["n"] is None]
+    assert len(rig.losses) == losses
+    assert rig.events == ["connected", "disconnected", "connected"]
+    await server.shutdown()
+    await rig.stop()
+    await rig.until_true(lambda: "_return_to_first" not in repr(asyncio.all_tasks()))

@@ -3,9 +3,14 @@
 import asyncio
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from pymodbus import FramerType
 
+from fluxrig.errors import NotReady
 from fluxrig.testing import context
+from gears.io_modbus.config import Config, TlsConfig
+from gears.io_modbus.gear import IoModbus
+from gears.io_modbus.tls import TlsFileError, tls_context
 from tests.gears.io_modbus.peers import SERVERS, PtyBridge, certificates, server_context, start_server
 
 KINDS = ["tcp", "tls", "udp", "rtu+tcp", "ascii+tcp", "rtu", "ascii"]
@@ -133,3 +138,44 @@ async def test_a_device_that_nobody_vouches_for_is_not_read(endpoint, poll):
     await rig.stop()
     rig = await poll(0, {"n": {"at": "holding/0"}}, endpoint=settings["endpoint"], tls={"verify": False})
     await rig.until(lambda message: message.data["n"] == 0)
+
+
+@pytest.mark.parametrize("key", ["ca", "certificate", "key"])
+@pytest.mark.parametrize(("hurt", "why"), [("missing", "no such file"), ("empty", "in PEM")])
+async def test_a_tls_file_that_is_missing_or_broken_is_named(tmp_path, key, hurt, why):
+    """The key of the configuration, the file and why, before anything is connected."""
+    files = dict(zip(("certificate", "key"), map(str, certificates(tmp_path)), strict=True))
+    files |= {"ca": files["certificate"]} | {key: str(tmp_path / "there.pem")}
+    if hurt == "empty":
+        (tmp_path / "there.pem").touch()
+    assert_named(files, key, why)
+
+
+async def test_a_locked_key_is_refused_and_no_password_asked_for(tmp_path):
+    """OpenSSL would ask at the terminal, and the Rack would stand still."""
+    files = dict(zip(("certificate", "key"), map(str, certificates(tmp_path)), strict=True))
+    key = serialization.load_pem_private_key((tmp_path / "device.key").read_bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "device.key").write_bytes(locked)
+    assert_named(files, "key", "without a password")
+
+
+def assert_named(files, key, why):
+    with pytest.raises(TlsFileError) as caught:
+        tls_context(TlsConfig(**files))
+    assert f"{key!r}, {files[key]}, " in str(caught.value)
+    assert why in str(caught.value)
+
+
+async def test_a_gear_without_its_tls_files_waits_for_them(tmp_path):
+    """It is tried again until they are there, instead of saying that the device refuses the connection."""
+    tls = {"ca": str(tmp_path / "none.pem")}
+    values = {"endpoint": "tls://127.0.0.1:1", "tls": tls, "tags": {"n": {"at": "holding/0"}}}
+    gear = IoModbus(Config.model_validate(values), context("press"))
+    with pytest.raises(NotReady, match=r"none\.pem"):
+        await gear.open()
+    await gear.close()

@@ -187,3 +187,75 @@ async def test_a_message_without_data_is_rejected(plant, poll):
     outputs = await rig.gear.process((context("operator").message({}),), "in")
     [(_, reason)] = outputs.rejected
     assert "nothing to write" in reason
+
+
+PARTS = {
+    "fan": {"at": "holding/30.3", "write": True, "read_back": True},
+    "door": {"at": "holding/30.9", "write": True},
+    "step": {"at": "holding/31", "type": "uint8_low", "write": True},
+    "alarm": {"at": "holding/30.0"},
+}
+
+
+@pytest.mark.parametrize(("single", "function"), [(True, 6), (False, 16)])
+async def test_a_part_of_a_register_is_written_whole_where_the_device_lacks_masks(
+    plant, poll, single, function, monkeypatch
+):
+    """With `read_modify_write` the other bits stay as they were, bits of one register go together, and
+    function 22 is never used."""
+    await plant.put("holding", 30, 0xA5A1, 0x1234)
+    rig = await poll(plant.port, PARTS, read_modify_write=True, single_writes=single)
+    functions = []
+    for unit in rig.gear.units.values():
+        ask = unit.ask
+
+        async def noting(request, ask=ask, **terms):
+            functions.append(request.function)
+            return await ask(request, **terms)
+
+        monkeypatch.setattr(unit, "ask", noting)
+    _, accounts = await write(rig, {"fan": True, "door": False, "step": 0x77})
+    assert [each.data["status"] for each in accounts] == ["written"] * 3
+    assert await plant.server.async_getValues(1, 3, 30, 2) == [0xA5A1 & ~0x200 | 8, 0x1277]
+    assert [each for each in functions if each > 4] == [function] * 2
+
+
+async def test_a_part_of_a_register_that_cannot_be_read_is_not_written(scripted, poll):
+    """Its other bits are not known: nothing is sent, and the account says why."""
+
+    def script(number, request):
+        refused = request[:4] + bytes([0, 3, request[6], 0x83, 4])
+        return refused if request[7] == 3 else echo(number, request)
+
+    device = await scripted(script)
+    rig = await poll(device.port, PARTS, read_modify_write=True, every="1h")
+    _, [account] = await write(rig, {"door": True})
+    assert account.data["status"] == "failed"
+    assert "can't be read" in account.data["reason"]
+    assert not [request for request in device.requests if request[7] > 4]
+
+
+async def test_a_device_without_masks_is_told_with_the_key_that_helps(scripted, poll):
+    """Exception 1 to function 22: nothing is tried that could undo what others write, unless asked for."""
+
+    def script(number, request):
+        refused = request[:4] + bytes([0, 3, request[6], 0x96, 1])
+        return refused if request[7] == 22 else echo(number, request)
+
+    device = await scripted(script)
+    rig = await poll(device.port, PARTS, every="1h")
+    _, [account] = await write(rig, {"door": True})
+    assert account.data["status"] == "rejected"
+    assert "read_modify_write" in account.data["reason"]
+    assert [request[7] for request in device.requests if request[7] > 4] == [22]
+
+
+async def test_two_gears_that_write_one_register_undo_nothing_of_each_other(plant, poll):
+    """Reading and writing a register for its bits is one step to all that share the endpoint."""
+    bits = {f"b{n}": {"at": f"holding/40.{n}", "write": True} for n in range(16)}
+    one = await poll(plant.port, dict(list(bits.items())[:8]), read_modify_write=True)
+    two = await poll(plant.port, dict(list(bits.items())[8:]), read_modify_write=True)
+    asks = [(two if n > 7 else one, n) for n in (0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15)]
+    accounts = await asyncio.gather(*(write(rig, {f"b{n}": True}) for rig, n in asks))
+    assert {account.data["status"] for _, [account] in accounts} == {"written"}
+    assert await plant.server.async_getValues(1, 3, 40) == [0xFFFF]
