@@ -12,7 +12,7 @@ import logging
 from abc import ABC
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,14 @@ class GearConfig(BaseModel):
     """Base of every gear's configuration: strict, immutable, documented by its own docstrings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def clashes(self, other: Self, name: str, *, apart: bool) -> Iterable[tuple[str, str]]:
+        """Give what can't be beside another gear of the kind in one Rack: a key, and what to do about it.
+
+        The other gear stands before this one in the file, and is called `name`; `apart` says that the two do
+        not run in the same process.
+        """
+        return ()
 
 
 C = TypeVar("C", bound=GearConfig)

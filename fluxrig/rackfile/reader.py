@@ -12,7 +12,8 @@ from fluxrig.rackfile import snake, source
 from fluxrig.rackfile.environment import Expansion
 from fluxrig.rackfile.faults import WHOLE_FILE, Faults, shown
 from fluxrig.rackfile.file import GearEntry, RackEntry, gear_name_fault
-from fluxrig.rackfile.model import GearSpec, RackSpec, WireSpec
+from fluxrig.rackfile.model import GearSpec, RackSpec, StoreSpec, WireSpec
+from fluxrig.rackfile.neighbours import clashes
 from fluxrig.rackfile.nodes import MapNode, ScalarNode, compose, data
 from fluxrig.rackfile.validation import validate
 from fluxrig.rackfile.wiring import Wiring
@@ -63,6 +64,7 @@ class _Reader:
         entries = declared if isinstance(declared, MapNode) else MapNode(root.mark, {}, {})
         uns = rack.uns if rack else "rack"
         gears = {name: self._gear(name, entries, uns) for name in entries.values}
+        clashes(gears, entries, self.faults)
         wires = Wiring(entries, self.catalog, self.faults).read(root.values.get("wires"))
         spec = self._spec(rack, root, gears, wires) if rack is not None else None
         if self.faults or spec is None:

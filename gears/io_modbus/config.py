@@ -29,6 +29,7 @@ from gears.io_modbus.device import Device, Found, device_of, without
 from gears.io_modbus.device import faults as device_faults
 from gears.io_modbus.endpoint import Endpoint, parse_endpoint
 from gears.io_modbus.polled_tag import PolledTag, interval
+from gears.io_modbus.sharing import sharing_faults
 
 _FILE: Final = WithJsonSchema({"type": "string", "minLength": 1})
 
@@ -172,6 +173,10 @@ class Config(DeviceConfig):
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoint, and its backup if there is one."""
         return tuple(parse_endpoint(text) for text in (self.endpoint, self.backup) if text)
+
+    def clashes(self, other: Config, name: str, *, apart: bool) -> Iterable[tuple[str, str]]:
+        """Find what two gears that share an endpoint say differently of it."""
+        return sharing_faults(self, other, name, apart=apart)
 
     @cached_property
     def units(self) -> tuple[Device, ...]:

@@ -153,6 +153,11 @@ class Config(GearConfig):
         """Give the tags at their protocol addresses."""
         return {name: config.to_tag(name, self.address_base) for name, config in self.all_tags.items()}
 
+    def clashes(self, other: Config, name: str, *, apart: bool) -> Iterable[tuple[str, str]]:
+        """Find two servers that would listen at one place."""
+        if self.address == other.address and self.address[1] != 0:
+            yield "listen", f"{name!r} listens on {other.listen} already; take another port"
+
     @model_validator(mode="after")
     def _fit(self) -> Config:
         if not self.all_tags:

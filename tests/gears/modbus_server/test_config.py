@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from fluxrig.catalog import installed
 from fluxrig.errors import ConfigError
-from fluxrig.rackfile import load
+from fluxrig.rackfile import load, parse
 from gears.modbus_server.config import Config, parse_listen
 
 
@@ -134,3 +134,18 @@ def test_a_bad_line_of_a_list_is_named(tmp_path):
     assert "tags.csv:2:" in told
     assert "tags.csv:3:3" in told
     assert "did you mean holding" in told
+
+
+def test_two_servers_at_one_place_are_found_by_check():
+    """The second would never get the port; port 0 is any, so it is no fault."""
+    server = "{kind: modbus_server, listen: LISTEN, tags: {n: {at: coil/0}}}"
+    text = "rack: r\nuns: a\ngears:\n  a: {kind: simulate, tags: {n: true}}\n"
+    text += f"  one: {server}\n  two: {server}\n"
+    text += "wires: [a -> one, a -> two, one -> uplink, two -> uplink]\n"
+    with pytest.raises(ConfigError) as caught:
+        parse(text.replace("LISTEN", "tcp://127.0.0.1"), installed())
+    [fault] = [fault for fault in caught.value.faults if "listens" in fault.message]
+    assert (fault.line, fault.message) == (
+        6,
+        "'one' listens on tcp://127.0.0.1 already; take another port",
+    )
