@@ -12,7 +12,7 @@ from fluxrig.rackfile import snake, source
 from fluxrig.rackfile.environment import Expansion
 from fluxrig.rackfile.faults import WHOLE_FILE, Faults, shown
 from fluxrig.rackfile.file import GearEntry, RackEntry, gear_name_fault
-from fluxrig.rackfile.model import GearSpec, RackSpec, StoreSpec, WireSpec
+from fluxrig.rackfile.model import GearSpec, RackSpec, WireSpec
 from fluxrig.rackfile.neighbours import clashes
 from fluxrig.rackfile.nodes import MapNode, ScalarNode, compose, data
 from fluxrig.rackfile.validation import validate
