@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from fluxrig.bus import Bus
+from fluxrig.bus import Bus, Token
 from fluxrig.errors import BusError
 from mixer.audit.manifest import NAME, read
 from mixer.audit.store import Progress
@@ -28,7 +28,7 @@ async def _ask(folder: Folder) -> dict[str, Any] | None:
     if found is None:
         return None
     try:
-        async with await Bus.connect(found["url"], found["token"], "mixer status", ANSWER_S) as bus:
+        async with await Bus.connect(found["url"], Token(found["token"]), "mixer status", ANSWER_S) as bus:
             answer: dict[str, Any] = json.loads(await bus.request(STATUS, b"", ANSWER_S))
             return answer
     except (BusError, KeyError):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fluxrig.bus import Bus
+from fluxrig.bus import Bus, Token
 from fluxrig.errors import AuditError, FluxrigError
 from mixer.audit.store import AuditStore
 from mixer.audit.upkeep import Task, perform
@@ -29,7 +29,7 @@ async def ask(folder: Folder, task: Task) -> dict[str, Any]:
     except FolderTaken:
         if found is None:  # it is starting or stopping
             raise
-    async with await Bus.connect(found["url"], found["token"], "mixer upkeep") as bus:
+    async with await Bus.connect(found["url"], Token(found["token"]), "mixer upkeep") as bus:
         payload = task.model_dump_json().encode()
         done: dict[str, Any] = json.loads(await bus.request(UPKEEP, payload, _PATIENCE_S))
     if error := done.pop("error", None):

@@ -1,7 +1,7 @@
 """The NATS side: servers, connections, streams. The one place where NATS is spoken.
 
 Hub, Leaf                     a supervised nats-server: the Mixer's, the Rack's
-Bus                           one connection, from `Hub.connect` or `Leaf.connect`
+Bus, Token, Credentials       one connection, from `Hub.connect` or `Leaf.connect`, and what it shows
 ensure_leaf_streams, ensure_hub_streams, add_source, stream_state
 watch_sources                 has the hub go on at once with a leaf that is back
 Publisher, Parcel             store in a leaf's stream: each once, in order
@@ -9,6 +9,7 @@ Consumer, Stored              read the hub's stream: each once, in order
 """
 
 from fluxrig.bus.connection import Bus
+from fluxrig.bus.auth import Auth, Credentials, Token
 from fluxrig.bus.consumer import Consumer, Stored
 from fluxrig.bus.hub import LEAF_PORT, Hub
 from fluxrig.bus.leaf import Leaf, LeafRemote
@@ -35,8 +36,11 @@ __all__ = [
     "StreamState",
     "add_source",
     "ensure_hub_streams",
+    "Auth",
     "ensure_leaf_streams",
     "stream_state",
+    "Credentials",
     "trim_source",
     "watch_sources",
 ]
+    "Token",

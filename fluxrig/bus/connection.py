@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Self
@@ -14,11 +15,14 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from fluxrig.bus.auth import Auth
 from fluxrig.errors import BusError, BusUnavailable
 
 MAX_PAYLOAD_BYTES: Final = 8 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
 API_TIMEOUT_S: Final = 5.0
+DEFAULT_INBOX: Final = "_INBOX"
+_NO_RESPONDERS: Final = "503"
 _ERROR_HEADER: Final = "Fluxrig-Error"
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
@@ -35,7 +39,7 @@ class ApiError(BusError):
 
 
 class Bus:
-    """A connection by token. Made by `connect`, ended by `close`; it also closes as `async with`."""
+    """A connection. Made by `connect`, ended by `close`; it also closes as `async with`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,12 +49,23 @@ class Bus:
         self._on_lost: set[Callable[[], object]] = set()
 
     @classmethod
-    async def connect(cls, url: str, token: str, name: str, timeout_s: float = CONNECT_TIMEOUT_S) -> Bus:
-        """Connect, trying again for `timeout_s`, then BusUnavailable. `name` shows in the server's log."""
+    async def connect(
+        cls,
+        url: str,
+        auth: Auth,
+        name: str,
+        timeout_s: float = CONNECT_TIMEOUT_S,
+        *,
+        inbox: str = DEFAULT_INBOX,
+    ) -> Bus:
+        """Connect, trying again for `timeout_s`, then BusUnavailable. `name` shows in the server's log.
+
+        Answers come to subjects below `inbox`: on a leaf it is the Rack's own part of them.
+        """
         bus = cls(name)
         try:
             async with asyncio.timeout(timeout_s):
-                await bus._open(url, token)
+                await bus._open(url, auth, inbox)
         except (TimeoutError, nats.errors.Error, OSError) as error:
             await bus.close()
             raise BusUnavailable(
@@ -61,11 +76,12 @@ class Bus:
             raise
         return bus
 
-    async def _open(self, url: str, token: str) -> None:
+    async def _open(self, url: str, auth: Auth, inbox: str) -> None:
         await self.nats.connect(
             url,
-            token=token,
             name=self.name,
+            inbox_prefix=inbox,
+            **auth.options(),
             error_cb=self._note_error,
             disconnected_cb=self._note_lost,
             reconnected_cb=self._note_back,
@@ -111,9 +127,18 @@ class Bus:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def request(self, subject: str, payload: bytes = b"", timeout_s: float = API_TIMEOUT_S) -> bytes:
-        """Ask whoever serves `subject`. BusUnavailable: no answer; BusError: the handler failed."""
-        task = asyncio.ensure_future(self.nats.request(subject, payload, timeout=timeout_s))
+    async def request(
+        self, subject: str, payload: bytes = b"", timeout_s: float = API_TIMEOUT_S, *, inbox: str = ""
+    ) -> bytes:
+        """Ask whoever serves `subject`. BusUnavailable: no answer; BusError: the handler failed.
+
+        The answer comes to a subject below `inbox` where one is given: a Rack may answer on its own alone.
+        """
+        if inbox:
+            asked = self._ask_at(inbox, subject, payload, timeout_s)
+        else:
+            asked = self.nats.request(subject, payload, timeout=timeout_s)
+        task = asyncio.ensure_future(asked)
         unwatch = self.watch_loss(task.cancel)
         try:
             answer = await task
@@ -132,6 +157,19 @@ class Bus:
         if answer.headers and (failure := answer.headers.get(_ERROR_HEADER)):
             raise BusError(f"{subject}: {failure}")
         return answer.data
+
+    async def _ask_at(self, inbox: str, subject: str, payload: bytes, timeout_s: float) -> Msg:
+        reply = f"{inbox}.{secrets.token_hex(12)}"
+        replies = await self.nats.subscribe(reply, max_msgs=1)
+        try:
+            await self.nats.publish(subject, payload, reply=reply)
+            answer = await replies.next_msg(timeout_s)
+        finally:
+            with suppress(nats.errors.Error):
+                await replies.unsubscribe()
+        if (answer.headers or {}).get("Status") == _NO_RESPONDERS:
+            raise nats.errors.NoRespondersError
+        return answer
 
     async def serve(self, subject: str, handler: Handler) -> None:
         """Answer requests on `subject` (wildcards allowed), one after the other, until the bus closes."""

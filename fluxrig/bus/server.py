@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fluxrig.bus import binary, server_log
+from fluxrig.bus.auth import Token
 from fluxrig.bus.child import spawn
 from fluxrig.bus.connection import MAX_PAYLOAD_BYTES, Bus
 from fluxrig.bus.port import ReservedPort
@@ -111,7 +112,7 @@ class NatsServer:
 
     async def connect(self, name: str) -> Bus:
         """Open a connection to this server."""
-        return await Bus.connect(self.url, self.token, name)
+        return await Bus.connect(self.url, Token(self.token), name)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxrig.bus import Bus, Hub, Leaf, Parcel, Publisher, ensure_leaf_streams, stream_state
+from fluxrig.bus import Bus, Hub, Leaf, Parcel, Publisher, Token, ensure_leaf_streams, stream_state
 from fluxrig.errors import BusUnavailable, ServerError
 
 from .ledger import assert_gap_free, read_all
@@ -79,7 +79,7 @@ async def test_it_listens_on_loopback_alone_and_asks_for_the_token(hub: Hub) -> 
     listening = {(row[1][:8], int(row[1][9:], 16)) for row in rows if row[3] == "0A"}
     assert {host for host, port in listening if port in ports} == {"0100007F"}
     with pytest.raises(BusUnavailable, match="no connection"):
-        await Bus.connect(hub.url, "wrong", "test", timeout_s=0.5)
+        await Bus.connect(hub.url, Token("wrong"), "test", timeout_s=0.5)
 
 
 async def test_a_second_server_on_the_same_store_is_refused(
