@@ -8,8 +8,8 @@ Publisher, Parcel             store in a leaf's stream: each once, in order
 Consumer, Stored              read the hub's stream: each once, in order
 """
 
-from fluxrig.bus.connection import Bus
 from fluxrig.bus.auth import Auth, Credentials, Token
+from fluxrig.bus.connection import Bus
 from fluxrig.bus.consumer import Consumer, Stored
 from fluxrig.bus.hub import LEAF_PORT, Hub
 from fluxrig.bus.leaf import Leaf, LeafRemote
@@ -24,8 +24,10 @@ __all__ = [
     "LEAF_PORT",
     "MAX_PARCEL_BYTES",
     "UNS",
+    "Auth",
     "Bus",
     "Consumer",
+    "Credentials",
     "Hub",
     "Leaf",
     "LeafRemote",
@@ -34,13 +36,11 @@ __all__ = [
     "Publisher",
     "Stored",
     "StreamState",
+    "Token",
     "add_source",
     "ensure_hub_streams",
-    "Auth",
     "ensure_leaf_streams",
     "stream_state",
-    "Credentials",
     "trim_source",
     "watch_sources",
 ]
-    "Token",
