@@ -2,13 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test chaos check bench docs clean
 
 demo: .venv/run.stamp
 	$(BIN)/fluxrig demo $(ARGS)
 
 test: .venv/dev.stamp
 	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+
+# The long version of the fault tests; it prints its seed, and CHAOS_SEED=… repeats it.
+chaos: export CHAOS_ROUNDS ?= 10
+chaos: export CHAOS_RATE ?= 2500
+chaos: export CHAOS_OUTAGE ?= 1000000
+chaos: .venv/dev.stamp
+	$(BIN)/pytest tests/chaos tests/test_whole_path.py -s --timeout 7200 $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

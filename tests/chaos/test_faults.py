@@ -1,0 +1,197 @@
+"""Whatever goes wrong between a source and the Parquet, the ledger balances.
+
+Each fault comes at moments that the dice choose, while two Racks send. From the environment: `CHAOS_ROUNDS`,
+how often each fault comes; `CHAOS_RATE`, messages a second of each of the four sources; `CHAOS_OUTAGE`,
+messages that a Rack stores while the Mixer is away; `CHAOS_SEED` repeats a run. `make chaos` is the long one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.link import linked, reason_to_skip
+from tests.chaos.site import Site, can_step_clocks, site
+from tests.processes import until
+
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "1"))
+RATE = int(os.environ.get("CHAOS_RATE", "200"))
+OUTAGE = int(os.environ.get("CHAOS_OUTAGE", "1000"))
+SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip()),
+    pytest.mark.xdist_group("chaos"),
+]
+
+
+@pytest.fixture(scope="module")
+def running_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    print(f"CHAOS_SEED={SEED} CHAOS_ROUNDS={ROUNDS}")
+    folder = tmp_path_factory.mktemp("chaos")
+    with linked(f"chaos-{os.getpid()}"[:14]) as link, site(folder, link, random.Random(SEED), RATE) as one:
+        for rack in one.racks:
+            until(lambda rack=rack: one.committed(rack), f"the first messages of {rack} in Parquet")
+        yield one
+        one.end()
+
+
+def kill_rack(one: Site) -> None:
+    one.racks["line-1"].kill()
+
+
+def kill_leaf(one: Site) -> None:
+    one.racks["line-1"].kill_server()
+
+
+def kill_mixer(one: Site) -> None:
+    """With it go the hub, which is its child, and the audit writers."""
+    one.mixer.kill()
+
+
+def kill_hub(one: Site) -> None:
+    one.mixer.kill_server()
+
+
+def kill_everything(one: Site) -> None:
+    one.mixer.kill()
+    for rack in one.racks.values():
+        rack.kill()
+
+
+def cut(one: Site) -> None:
+    """Packets vanish, and come through again."""
+    one.link.change(up=False)
+    one.pause(1.0, 4.0)
+    one.link.change()
+
+
+def half_open(one: Site) -> None:
+    """The Mixer dies and comes back while nothing comes through: the leaf's connection leads nowhere."""
+    one.link.change(up=False)
+    one.mixer.kill()
+    one.pause(1.0, 3.0)
+    one.link.change()
+
+
+def slow(one: Site) -> None:
+    one.link.change(delay_s=1.0)
+    one.pause(2.0, 4.0)
+    one.link.change()
+
+
+def lossy(one: Site) -> None:
+    one.link.change(loss=0.05)
+    one.pause(2.0, 4.0)
+    one.link.change()
+
+
+def thin(one: Site) -> None:
+    """64 kbit/s, far less than what is accepted."""
+    one.link.change(bytes_per_s=8000)
+    one.pause(2.0, 4.0)
+    one.link.change()
+
+
+def outage(one: Site) -> None:
+    """The Mixer is away until a Rack has stored many messages more."""
+    one.link.change(up=False)
+    wanted = one.accepted("line-1") + OUTAGE
+    until(lambda: one.accepted("line-1") > wanted, f"{OUTAGE} messages on the leaf", 3600)
+    one.link.change()
+
+
+def leaf_disk_full(one: Site) -> None:
+    _fill(one, one.disks["state-line-1"])
+
+
+def hub_disk_full(one: Site) -> None:
+    _fill(one, one.disks["mixer/hub"])
+
+
+def _fill(one: Site, disk: Path) -> None:
+    """Leave no byte, for a while."""
+    waste = disk / "waste"
+    with suppress(OSError), waste.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65536))
+    one.pause(1.0, 3.0)
+    waste.unlink()
+
+
+def clock_back(one: Site) -> None:
+    """The time of day of a Rack and of the Mixer falls back by an hour, and they are killed in it."""
+    _step(one, -3600)
+
+
+def clock_ahead(one: Site) -> None:
+    """The same, an hour ahead, and back again."""
+    _step(one, 3600)
+
+
+def _step(one: Site, seconds: int) -> None:
+    if not can_step_clocks():
+        pytest.skip("libfaketime is not installed")
+    parts = (one.racks["line-1"], one.mixer)
+    for part in parts:
+        part.step_clock(0)
+        part.kill(own_clock=True)
+    one.pause(1.0, 2.0)
+    for part in parts:
+        part.step_clock(seconds)
+    one.pause(1.5, 2.5)
+    for part in parts:
+        part.kill(own_clock=True)
+    one.pause(1.0, 3.0)
+    for part in parts:
+        part.kill()
+
+
+FAULTS = [
+    kill_rack,
+    kill_leaf,
+    kill_mixer,
+    kill_hub,
+    kill_everything,
+    cut,
+    half_open,
+    slow,
+    lossy,
+    thin,
+    outage,
+    leaf_disk_full,
+    hub_disk_full,
+    clock_back,
+    clock_ahead,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_the_ledger_balances(running_site: Site, fault: Callable[[Site], None]) -> None:
+    """None lost of those accepted, none twice in Parquet, none out of order within an asset."""
+    one = running_site
+    for _ in range(ROUNDS):
+        one.pause()
+        fault(one)
+        one.settle()
+    rows = one.balance()
+    print(f"{fault.__name__}: {rows} rows balance")
+
+
+def test_faults_at_once(running_site: Site) -> None:
+    """A second fault that comes while the first is being mended does no harm either."""
+    one = running_site
+    plan = [fault for fault in FAULTS if fault not in (clock_back, clock_ahead)] * ROUNDS
+    one.dice.shuffle(plan)
+    for fault in plan[: 4 * ROUNDS]:
+        fault(one)
+        one.pause(0.05, 0.6)
+    one.settle()
+    one.balance()
