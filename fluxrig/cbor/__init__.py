@@ -14,5 +14,16 @@ from fluxrig.cbor.decoder import decode_next, decode_strict
 from fluxrig.cbor.diagnostic import diagnose
 from fluxrig.cbor.encoder import Fixed, encode
 from fluxrig.cbor.limits import MAX_DEPTH, MAX_SIZE
+from fluxrig.cbor.template import OPEN, pieces
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "Fixed", "decode_next", "decode_strict", "diagnose", "encode"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_SIZE",
+    "OPEN",
+    "Fixed",
+    "decode_next",
+    "decode_strict",
+    "diagnose",
+    "encode",
+    "pieces",
+]

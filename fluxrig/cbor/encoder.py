@@ -25,6 +25,7 @@ SHAPES: Final = Shapes()
 _SMALL: Final = tuple(head(0, number) for number in range(256))
 _FIXED_ROOM: Final = 8
 _U16: Final = Struct(">BH").pack
+_U32: Final = Struct(">BI").pack
 _U64: Final = Struct(">BQ").pack
 _NAN: Final = b"\xf9\x7e\x00"
 _HALF: Final = Struct(">Be").pack
@@ -59,14 +60,14 @@ def _bool(value: bool, _room: int) -> bytes:
     return b"\xf5" if value else b"\xf4"
 
 
-def _int(value: int, _room: int) -> bytes:
+def integer(value: int, _room: int = 0) -> bytes:
     if 0 <= value < 65_536:
         return _SMALL[value] if value < 256 else _U16(0x19, value)
     if value < 0:
         return head(1, -1 - value) if value >= -1 << 64 else _bignum(3, -1 - value)
     if value >> 32:
         return _U64(0x1B, value) if value < 1 << 64 else _bignum(2, value)
-    return head(0, value)
+    return _U32(0x1A, value)
 
 
 def _bignum(tag: int, magnitude: int) -> bytes:
@@ -75,17 +76,17 @@ def _bignum(tag: int, magnitude: int) -> bytes:
     return head(6, tag) + head(2, len(content)) + content
 
 
-class _Ints(dict[int, bytes]):
-    """Integers of 16 bits, as registers hold them, by value: each is encoded once."""
+class _Integers(dict[int, bytes]):
+    """Integers by value. Those of 16 bits, as registers hold them, are encoded once."""
 
     def __missing__(self, value: int) -> bytes:
-        encoded = _int(value, 0)
+        encoded = integer(value)
         if 0 <= value < 1 << 16:
             self[value] = encoded
         return encoded
 
 
-_INTS: Final = _Ints()
+INTEGERS: Final = _Integers()
 _ALL_INT: Final = {int}
 _MANY: Final = 8
 """From so many items on it pays to look whether all are integers."""
@@ -122,7 +123,7 @@ def _array(value: Sequence[Any], room: int) -> bytes:
     if not room:
         raise EncodeError(f"nested more than {MAX_DEPTH} deep")
     if len(value) >= _MANY and set(map(type, value)) == _ALL_INT:
-        return head(4, len(value)) + b"".join(map(_INTS.__getitem__, value))
+        return head(4, len(value)) + b"".join(map(INTEGERS.__getitem__, value))
     room -= 1
     return head(4, len(value)) + b"".join([ENCODERS[type(item)](item, room) for item in value])
 
@@ -207,7 +208,7 @@ ENCODERS: Final = _ByType(
     {
         type(None): _null,
         bool: _bool,
-        int: _int,
+        int: integer,
         float: _float,
         str: _text,
         bytes: _bytes,
@@ -221,7 +222,7 @@ ENCODERS: Final = _ByType(
     }
 )
 _BASES: Final[tuple[tuple[type[Any], Encoder], ...]] = (
-    (int, lambda value, room: _int(int(value), room)),
+    (int, lambda value, room: integer(int(value), room)),
     (float, lambda value, room: _float(float(value), room)),
     (str, lambda value, room: _text(str.__str__(value), room)),
     (bytes, lambda value, room: _bytes(bytes(value), room)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 MAX_UNITS: Final = 256
@@ -45,7 +46,7 @@ class Asset:
         known.add(value)
         self._prove(f"{kind}.{value}", frame, ts, by)
 
-    def identify(self, unit: int, objects: dict[str, str], frame: int, ts: int) -> None:
+    def identify(self, unit: int, objects: Mapping[str, str], frame: int, ts: int) -> None:
         """Note what a device says of itself. The first unit that tells a thing speaks for the asset."""
         for number, text in objects.items():
             name = IDENTITIES.get(number)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from fluxrig.cbor import OPEN, pieces
+from fluxrig.codec import Carried
 from fluxrig.message import FluxMsg
 
 TRANSACTION: Final = "ot.transaction/1"
@@ -29,6 +31,7 @@ ALL: Final = frozenset(KINDS.values())
 _place: Final = struct.Struct(">QQQ").pack
 _digested: Final = struct.Struct(">HQ").unpack
 _halves: Final = struct.Struct(">QQ").pack
+_u64: Final = struct.Struct(">Q").pack
 
 
 def capture_id(identity: bytes, ts: int, frame: int, index: int) -> bytes:
@@ -55,6 +58,8 @@ class Recorder:
         self._uns = uns
         self._identity = identity
         self._schemas = schemas
+        self._around = {schema: _around(src, uns, schema, referring=False) for schema in ALL}
+        self._around_referring = {schema: _around(src, uns, schema, referring=True) for schema in ALL}
         self._last_frame = 0
         self._index = 0
 
@@ -71,17 +76,10 @@ class Recorder:
         meta: Mapping[str, str] | None = None,
         ref: bytes | None = None,
     ) -> bytes | None:
-        """Add a message; `ts` is when what it tells was true on the wire. Gives its id if it was made.
-
-        An event that nobody wants takes its number all the same, so that ids do not depend on the others.
-        """
-        if self.frame != self._last_frame:
-            self._last_frame, self._index = self.frame, 0
-        index = self._index
-        self._index = index + 1
-        if schema not in self._schemas:
+        """Add a message; `ts` is when what it tells was true on the wire. Gives its id if it was made."""
+        ident = self._identify(schema, ts)
+        if ident is None:
             return None
-        ident = capture_id(self._identity, ts, self.frame, index)
         message = {
             "id": ident,
             "ts": ts,
@@ -98,6 +96,32 @@ class Recorder:
         self.messages.append(FluxMsg.from_fields(message))
         return ident
 
+    def encoded(self, schema: str, ts: int, data: Iterable[bytes], ref: bytes | None = None) -> bytes | None:
+        """Add a message whose data is encoded already, in parts; `ts` is 2³² or later. Else as `event`."""
+        ident = self._identify(schema, ts)
+        if ident is None:
+            return None
+        if ref is None:
+            to_id, to_ts, to_data, after = self._around[schema]
+            parts = to_id, ident, to_ts, _u64(ts), to_data, *data, after
+        else:
+            to_id, to_ts, to_ref, to_data, after = self._around_referring[schema]
+            parts = to_id, ident, to_ts, _u64(ts), to_ref, ref, to_data, *data, after
+        self.made += 1
+        self.messages.append(Carried(b"".join(parts), self._uns))
+        return ident
+
+    def _identify(self, schema: str, ts: int) -> bytes | None:
+        """Give the next id, or None where nobody wants the message.
+
+        It takes its number all the same, so that ids do not depend on what is wanted.
+        """
+        if self.frame != self._last_frame:
+            self._last_frame, self._index = self.frame, 0
+        index = self._index
+        self._index = index + 1
+        return capture_id(self._identity, ts, self.frame, index) if schema in self._schemas else None
+
     def anomaly(self, ts: int, code: str, severity: str, detail: str, **evidence: Any) -> None:
         """Add an `ot.anomaly/1`."""
         self.anomalies += 1
@@ -109,6 +133,20 @@ class Recorder:
         messages, self.messages = self.messages, []
         return messages
 
+
+def _around(src: str, uns: str, schema: str, *, referring: bool) -> list[bytes]:
+    """Give the encoding of a message around its id, time, what it refers to, and its data."""
+    fields = {"id": OPEN, "ts": OPEN, "src": src, "uns": uns, "data": OPEN, "schema": schema}
+    to_id, to_ts, *others = pieces({**fields, "ref": OPEN} if referring else fields)
+    if referring:
+        others[0] += _UUID
+    return [to_id + _UUID, to_ts + _U64, *others]
+
+
+_UUID: Final = b"\x50"
+"""The head of sixteen bytes."""
+_U64: Final = b"\x1b"
+"""The head of an integer of eight bytes."""
 
 MAX_COUNTED: Final = 65_536
 """Different anomalies that are counted; then counting begins anew."""

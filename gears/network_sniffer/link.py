@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, Final
 
+from gears.network_sniffer.exchange import Gist
+
 MAX_POLLS: Final = 256
 """Different requests of one link whose rhythm is followed."""
 SHOWN_POLLS: Final = 16
@@ -78,22 +80,19 @@ class Link:
         """Functions at units that the baseline has seen."""
         self.changed = True
 
-    def count(self, data: Mapping[str, Any], ts: int) -> None:
-        """Count an exchange that happened at `ts`."""
-        fc, target, tally = data["op"]["fc"], data["target"], self.tally
-        outcome = fc, data["status"]
-        tally[outcome] = tally.get(outcome, 0) + 1
+    def count(self, gist: Gist, ts: int, asked_ts: int | None) -> None:
+        """Count an exchange that happened at `ts`; when it was asked, if that was seen."""
+        outcome = gist.outcome
+        self.tally[outcome] = self.tally.get(outcome, 0) + 1
         self.changed = True
         self.last_ts = max(self.last_ts, ts)
-        if "request" not in data:
+        if asked_ts is None:
             return
-        asked, get = data["request"]["ts"], target.get
-        key = (target["unit"], fc, get("table"), get("address"), get("quantity"))
-        poll = self.polls.get(key)
+        poll = self.polls.get(gist.poll)
         if poll is not None:
-            poll.again(asked)
+            poll.again(asked_ts)
         else:
-            self._meet(key, asked, data)
+            self._meet(gist.poll, asked_ts, gist.fields)
 
     def _meet(self, key: PollKey, ts: int, data: Mapping[str, Any]) -> None:
         if len(self.polls) >= MAX_POLLS:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gears.network_sniffer.asset import Asset
 from gears.network_sniffer.baseline import Baseline
+from gears.network_sniffer.change import Change
 from gears.network_sniffer.devices import Devices
 from gears.network_sniffer.events import ASSET, LINK, TRANSACTION, VALUE, Recorder, Repeats
-from gears.network_sniffer.flow import End, Flow, Traits, end_fields
+from gears.network_sniffer.exchange import MODERN_NS, Gist, Seen, Usual
+from gears.network_sniffer.flow import End, Flow, Traits
 from gears.network_sniffer.link import Link
-from gears.network_sniffer.values import Change, Values
+from gears.network_sniffer.values import Values
 
 FINDINGS: Final = 8
 """Findings of a kind that are told of one client at one server, before only the 10th, 100th … are."""
@@ -35,6 +36,8 @@ class Observer:
 
     def __init__(self, recorder: Recorder, scope: Scope) -> None:
         self.recorder = recorder
+        self.adus = 0
+        """Whole ADUs in what was told as transactions."""
         self.forgotten = 0
         """Assets and links that had to go for newer ones."""
         self._limit = scope.assets
@@ -70,17 +73,30 @@ class Observer:
     def transaction(self, flow: Flow, ts: int, data: dict[str, Any]) -> None:
         """Take an exchange: what a protocol tells as `ot.transaction/1`, true at `ts`."""
         ident = self.recorder.event(TRANSACTION, ts, data)
-        flow.link.count(data, ts)
-        status = data["status"]
-        if self._wants_values and status == "ok" and "pairing" not in data:
-            for change in self._values.changes(flow, data):
-                self._report_value(flow, data, ts, change, ident)
-        fc, unit = data["op"]["fc"], data["target"]["unit"]
-        if (unit, fc) not in flow.link.known or status == "exception":
-            self._look_closer(flow, fc, unit, ts, data)
-        if "identification" in data and "objects" in data["identification"]:
+        asked = data.get("request")
+        if data["status"] != "truncated":
+            self.adus += (asked is not None) + ("response" in data)
+        self._learn(flow, Gist(data), ts, None if asked is None else asked["ts"], ident)
+
+    def exchange(self, flow: Flow, gist: Usual, tid: int, asked: Seen, answered: Seen) -> None:
+        """Take an exchange that went as usual: the same as `transaction`, several times as fast."""
+        ts = answered[0]
+        ident = self.recorder.encoded(TRANSACTION, ts, gist.encode(flow.data, tid, asked, answered))
+        self.adus += 2
+        self._learn(flow, gist, ts, asked[0], ident)
+
+    def _learn(self, flow: Flow, gist: Gist, ts: int, asked_ts: int | None, ident: bytes | None) -> None:
+        link = flow.link
+        link.count(gist, ts, asked_ts)
+        status = gist.outcome[1]
+        if self._wants_values and status == "ok" and "pairing" not in gist.fields:
+            for change in self._values.changes(flow, gist.fields):
+                self._report_value(flow, gist.place[0], ts, change, ident)
+        if gist.place not in link.known or status == "exception":
+            self._look_closer(flow, gist, ts)
+        if gist.objects is not None:
             asset = self._asset(flow.server[0], ts)
-            asset.identify(unit, data["identification"]["objects"], self.recorder.frame, ts)
+            asset.identify(gist.place[0], gist.objects, self.recorder.frame, ts)
 
     def tick(self, now_ns: int) -> None:
         """Report assets that became known, or better known."""
@@ -105,11 +121,11 @@ class Observer:
         self._changed = dict(self._assets)
         self.report(now_ns)
 
-    def _look_closer(self, flow: Flow, fc: int, unit: int, ts: int, data: Mapping[str, Any]) -> None:
-        if data["status"] in _ANSWERED:
+    def _look_closer(self, flow: Flow, gist: Gist, ts: int) -> None:
+        unit, fc = gist.place
+        if gist.outcome[1] in _ANSWERED:
             self._asset(flow.server[0], ts).note("units", unit, self.recorder.frame, ts, f"answers as {unit}")
-        exception = data["exception"]["code"] if "exception" in data else None
-        for code, severity, detail, evidence in self._baseline.findings(flow, fc, unit, ts, exception):
+        for code, severity, detail, evidence in self._baseline.findings(flow, fc, unit, ts, gist.exception):
             count = self._repeats.count(f"{code} {flow.client[0]} {flow.server_key}")
             if count is not None:
                 self.recorder.anomaly(ts, code, severity, detail, count=count, flow=flow.data, **evidence)
@@ -140,25 +156,14 @@ class Observer:
         link.changed = False
         self.recorder.event(LINK, ts, link.data())
 
-    def _report_value(
-        self, flow: Flow, data: Mapping[str, Any], ts: int, change: Change, ident: bytes | None
-    ) -> None:
-        value: dict[str, Any] = {
-            "server": end_fields(flow.server),
-            "unit": data["target"]["unit"],
-            "table": change.table,
-            "address": change.address,
-            "new": change.new,
-            "cause": change.cause,
-            "frame": self.recorder.frame,
-        }
-        if change.old is not None:
-            value["old"] = change.old
-        if change.cause == "write":
-            value["client"] = {"ip": flow.client[0]}
+    def _report_value(self, flow: Flow, unit: int, ts: int, change: Change, ident: bytes | None) -> None:
+        frame = self.recorder.frame
+        encoded = change.encode(flow, unit, frame) if ts >= MODERN_NS else None
+        if encoded is not None:
+            self.recorder.encoded(VALUE, ts, encoded, ident)
+            return
         uns, meta = None, None
         if change.named is not None and change.device is not None:
-            value["name"], value["type"] = change.named.tag.name, change.named.tag.type
-            uns, unit = change.device.uns, change.named.unit
-            meta = {f"unit.{change.named.tag.name}": unit} if unit else None
-        self.recorder.event(VALUE, ts, value, uns=uns, meta=meta, ref=ident)
+            uns, measure = change.device.uns, change.named.unit
+            meta = {f"unit.{change.named.tag.name}": measure} if measure else None
+        self.recorder.event(VALUE, ts, change.fields(flow, unit, frame), uns=uns, meta=meta, ref=ident)

@@ -157,6 +157,7 @@ class Sniffer:
             "strays": budget.strays,
             "lost_bytes": budget.lost_bytes,
             "truncated_bytes": budget.truncated_bytes + datagrams.budget.truncated_bytes,
+            "adus": self._observer.adus,
             "pending": self._outstanding.live,
             "messages": self._recorder.made,
             "anomalies": self._recorder.anomalies,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from fluxrig.modbus.tag import Value
-from gears.network_sniffer.devices import Device, Devices, Named, tag_value
+from gears.network_sniffer.change import Change
+from gears.network_sniffer.devices import Device, Devices, tag_value
 from gears.network_sniffer.flow import Flow
 
 TABLES: Final = frozenset({"coil", "discrete", "holding", "input"})
@@ -19,29 +20,15 @@ Key: TypeAlias = tuple[str, int, str]
 """Server, unit, table."""
 
 
-class Change(NamedTuple):
-    """A value that is not what it was."""
-
-    table: str
-    address: int
-    old: Value | None
-    new: Value
-    cause: str
-    named: Named | None = None
-    device: Device | None = None
-
-
 class Image:
     """One table of one unit of one server."""
 
-    __slots__ = ("blocks", "covered", "device", "named", "tags", "values", "version")
+    __slots__ = ("blocks", "covered", "device", "named", "tags", "values")
 
     def __init__(self, device: Device | None, table: str) -> None:
         self.values: dict[int, int] = {}
-        self.version = 0
-        """Grows with every change."""
-        self.blocks: dict[int, tuple[int, Sequence[int]]] = {}
-        """By address: the version when these values were seen there."""
+        self.blocks: dict[int, Sequence[int]] = {}
+        """Reads as a whole, by address, that say nothing but what `values` says."""
         self.device = device
         self.tags = device.tables.get(table, ()) if device else ()
         self.named: dict[str, Value] = {}
@@ -51,16 +38,22 @@ class Image:
         """Remember what was seen at an address as a whole; give how many more values are held for that."""
         released = 0
         if address in self.blocks:
-            released = len(self.blocks[address][1])
+            released = len(self.blocks[address])
         elif len(self.blocks) >= MAX_BLOCKS:
-            released = sum(len(known) for _, known in self.blocks.values())
+            released = sum(map(len, self.blocks.values()))
             self.blocks.clear()
-        self.blocks[address] = self.version, values
+        self.blocks[address] = values
         return len(values) - released
+
+    def outdate(self, first: int, last: int) -> int:
+        """Forget reads that show values between two addresses; give how many fewer values are held."""
+        blocks = self.blocks
+        stale = [at for at, values in blocks.items() if at <= last and first < at + len(values)]
+        return sum(len(blocks.pop(at)) for at in stale)
 
     @property
     def held(self) -> int:
-        return IMAGE_COST + len(self.values) + sum(len(known) for _, known in self.blocks.values())
+        return IMAGE_COST + len(self.values) + sum(map(len, self.blocks.values()))
 
 
 class Values:
@@ -83,7 +76,7 @@ class Values:
         values, address = read["values"], target["address"]
         image = self._image(flow, target["unit"], target["table"])
         known = image.blocks.get(address)
-        if known is not None and known[0] == image.version and known[1] == values:
+        if known is values or (known is not None and known == values):
             return written
         return [*written, *self._see(image, target["table"], address, values, "read")]
 
@@ -102,14 +95,17 @@ class Values:
     def _see(
         self, image: Image, table: str, address: int, values: Sequence[int], cause: str
     ) -> Iterator[Change]:
-        known, changed, before = image.values, False, len(image.values)
-        for at, value in enumerate(values, address):
-            old = known.get(at)
+        known, before = image.values, len(image.values)
+        changed = []
+        olds = map(known.get, range(address, address + len(values)))
+        for at, (old, value) in enumerate(zip(list(olds), values, strict=True), address):
             if old != value:
-                changed, known[at] = True, value
+                known[at] = value
+                changed.append(at)
                 if old is not None and at not in image.covered:
                     yield Change(table, at, old, value, cause)
-        image.version += changed
+        if changed:
+            self.held -= image.outdate(changed[0], changed[-1])
         if image.tags:
             yield from self._name(image, table, address, values, cause)
         self.held += len(known) - before + image.remember(address, values)

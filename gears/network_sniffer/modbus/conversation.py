@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gears.network_sniffer.events import Repeats
+from gears.network_sniffer.exchange import MODERN_NS, Usual
 from gears.network_sniffer.flow import Flow, Traits
 from gears.network_sniffer.modbus.frame import Adu
 from gears.network_sniffer.modbus.listener import Listener
 from gears.network_sniffer.modbus.pairing import Outstanding, Pairing, Request, pairing_key
 from gears.network_sniffer.modbus.pdu import EXCEPTION, is_public, is_request, is_response
-from gears.network_sniffer.modbus.transaction import Unanswered, exchange, orphan, unanswered
+from gears.network_sniffer.modbus.transaction import Unanswered, exchange, orphan, repeated, unanswered
 from gears.network_sniffer.observer import Observer
 from gears.network_sniffer.reassembly import Connection
 from gears.network_sniffer.stream import Sink
@@ -147,6 +148,11 @@ class ModbusConversation:
             # Its own response may be lost, and this be one to a lost request with the same ids.
             self._tell_unanswered(request, "lost", "gap")
             request = None
+        if request is not None and (gist := self._usual(request, side, response)) is not None:
+            adu = request.adu
+            seen = (adu.ts, adu.frame), (response.ts, response.frame)
+            self._observer.exchange(self._flow, gist, adu.tid, *seen)
+            return
         if request is None:
             data = orphan(self._flow.data, response)
         else:
@@ -159,6 +165,15 @@ class ModbusConversation:
             if data["status"] == "malformed":
                 self._report("response_mismatch", "medium", response.ts, tid=response.tid)
         self._observer.transaction(self._flow, response.ts, data)
+
+    def _usual(self, request: Request, side: int, response: Adu) -> Usual | None:
+        """Give the gist of an exchange of which nothing is doubtful, odd or missing."""
+        asked, stream = request.adu, self._connection.streams[1 - side]
+        if request.rivals or request.answer_gap or request.ask_gap or stream.acked - stream.position > 1:
+            return None
+        if asked.tid < 0 or not (asked.whole and response.whole and MODERN_NS <= asked.ts <= response.ts):
+            return None
+        return repeated(asked.unit, asked.pdu, response.pdu)
 
     def _claim(self, side: int, adu: Adu, *, asks: bool = False) -> None:
         self._client = client = side if asks else self._guess_client(side, adu)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from fluxrig.cbor import Fixed
 from fluxrig.modbus.quality import EXCEPTIONS
+from gears.network_sniffer.exchange import Usual
 from gears.network_sniffer.modbus.frame import MAX_LENGTH, Adu
 from gears.network_sniffer.modbus.pdu import (
     EXCEPTION,
@@ -26,14 +27,13 @@ Unanswered: TypeAlias = Literal["timeout", "lost"]
 
 _OPS: Final = [Fixed({"fc": fc, **({"name": NAMES[fc]} if fc in NAMES else {})}) for fc in range(256)]
 _KEPT_REQUEST: Final = 16
-_KEPT_RESPONSE: Final = 128
-"""PDUs longer than this are decoded each time."""
+"""Requests longer than this are decoded each time."""
 
 
 def exchange(flow: Mapping[str, Any], request: Adu, response: Adu) -> Fields:
     """Describe a request and the response to it."""
     fields, fits = _asked(request.unit, request.pdu)
-    status, read = _answer(response, request.pdu if fits else None)
+    status, read = _answered(response.unit, response.pdu, request.pdu if fits else None)
     asked: Fields = {"ts": request.ts, "frame": request.frame, "length": request.length}
     answered: Fields = {"ts": response.ts, "frame": response.frame, "length": response.length}
     data: Fields = {
@@ -62,6 +62,19 @@ def exchange(flow: Mapping[str, Any], request: Adu, response: Adu) -> Fields:
     return data
 
 
+@lru_cache(4096)
+def repeated(unit: int, request: bytes, response: bytes) -> Usual | None:
+    """Give what an exchange says that went as the specification wants it, by its PDUs; None for any other."""
+    if not is_public(request) or max(len(request), len(response)) >= MAX_LENGTH:
+        return None
+    fields, fits = _asked(unit, request)
+    status, read = _answered(unit, response, request if fits else None)
+    if not fits or status == "malformed" or (status == "exception" and len(response) > 2):
+        return None
+    told = {**fields, "op": _OPS[request[0]], **read, "status": status}
+    return Usual(told, len(request) + 1, len(response) + 1)
+
+
 def unanswered(flow: Mapping[str, Any], request: Adu, status: Unanswered, reason: str) -> Fields:
     """Describe a request that got no response."""
     fields, fits = _asked(request.unit, request.pdu)
@@ -81,7 +94,7 @@ def unanswered(flow: Mapping[str, Any], request: Adu, status: Unanswered, reason
 
 def orphan(flow: Mapping[str, Any], response: Adu) -> Fields:
     """Describe a response whose request was not seen: its values are real, their addresses unknown."""
-    status, fields = _answer(response, None)
+    status, fields = _answered(response.unit, response.pdu, None)
     answered: Fields = {"ts": response.ts, "frame": response.frame, "length": response.length}
     data: Fields = {"target": {"unit": response.unit}, **fields}
     data["op"] = _OPS[response.pdu[0] & ~EXCEPTION]
@@ -107,18 +120,6 @@ def _asked(unit: int, pdu: bytes) -> Decoded:
 def _asked_before(unit: int, pdu: bytes) -> Decoded:
     fields, fits = decode_request(unit, pdu)
     return _fixed(fields), fits
-
-
-def _answer(response: Adu, request: bytes | None) -> tuple[str, Fields]:
-    if len(response.pdu) <= _KEPT_RESPONSE:
-        return _answered_before(response.unit, response.pdu, request)
-    return _answered(response.unit, response.pdu, request)
-
-
-@lru_cache(4096)
-def _answered_before(unit: int, pdu: bytes, request: bytes | None) -> tuple[str, Fields]:
-    status, fields = _answered(unit, pdu, request)
-    return status, _fixed(fields)
 
 
 def _answered(unit: int, pdu: bytes, request: bytes | None) -> tuple[str, Fields]:

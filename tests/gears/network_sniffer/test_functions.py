@@ -2,6 +2,9 @@
 
 import pytest
 
+from fluxrig.codec import Carried, encode
+from gears.network_sniffer.change import Change
+from gears.network_sniffer.modbus import conversation
 from gears.network_sniffer.modbus.pdu import NAMES, decode_request, decode_response, is_request, is_response
 
 h = bytes.fromhex
@@ -119,3 +122,25 @@ def test_vendor_function_off_port(wire):
     assert (found["op"], found["status"]) == ({"fc": 90}, "ok")
     assert found["request"]["pdu"] == h("5a 0102")
     assert found["flow"]["server"]["port"] == 5020
+
+
+@pytest.mark.parametrize("fc", [*CASES, 3])
+def test_quick_way_tells_the_same(wire, fc, monkeypatch):
+    """What is encoded around a template is byte for byte what is encoded from its fields."""
+    asked, _, answered, _ = CASES.get(fc, ("03 0010 0002", {}, "03 04 0001 ffff", {}))
+    tape = wire.Tape()
+    tape.exchange(1, 16, 2)
+    tape.send(0, wire.adu(4464, h("06 0010 0102")))
+    tape.send(1, wire.adu(4464, h("06 0010 0102")))
+    for tid in (2, 300, 65_535):
+        tape.send(0, wire.adu(tid, h(asked)))
+        tape.send(1, wire.adu(tid, h(answered)))
+    tape.send(0, wire.adu(9, h("01 0000 0008")))
+    tape.send(1, wire.adu(9, h("81 02")))
+    quick = wire.sniff(tape.packets)
+    monkeypatch.setattr(conversation, "repeated", lambda *_: None)
+    monkeypatch.setattr(Change, "encode", lambda *_: None)
+    slow = wire.sniff(tape.packets)
+    assert sum(type(message) is Carried for message in quick) >= 5
+    assert not any(type(message) is Carried for message in slow)
+    assert [encode(message) for message in quick] == [encode(message) for message in slow]
