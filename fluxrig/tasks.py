@@ -1,10 +1,13 @@
-"""Ending tasks for certain."""
+"""Ending tasks for certain, and what ends a group of them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
+
+from fluxrig.errors import FluxrigError
 
 
 async def end(
@@ -27,3 +30,18 @@ async def end(
         if task.done() and not task.cancelled():
             task.exception()  # seen: asyncio need not complain that nobody looked
     return pending
+
+
+@asynccontextmanager
+async def only_error() -> AsyncIterator[None]:
+    """Around a TaskGroup: raise the error that was raised on purpose, not the group that it came in."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        meant, other = group.split(FluxrigError)
+        if meant is None or other is not None:
+            raise
+        error: BaseException = meant
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

@@ -1,6 +1,7 @@
 """The Mixer's data folder: what is where in it, who holds it, and its secrets.
 
-audit/        the Parquet files
+audit/        the Parquet files; those on their way, when they are kept in a bucket
+audit.url     the bucket in which they are kept, if they are
 hub/          the hub's streams
 racks.json    the Racks that have registered
 snake.token   what a Rack must show (0600)
@@ -40,6 +41,13 @@ def default_path() -> Path:
 class FolderTaken(FluxrigError):
     """A Mixer is running on the folder."""
 
+    def __init__(self, path: Path, pid: object) -> None:
+        super().__init__(
+            f"a Mixer is already running on {path} (process {pid}); stop it, give another --data, "
+            "or let this one follow it with --standby"
+        )
+        self.holder = f"process {pid}"
+
 
 class Folder:
     """A data folder."""
@@ -47,10 +55,23 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.audit = self.path / "audit"
+        self.url = self.path / "audit.url"
         self.hub = self.path / "hub"
         self.racks = self.path / "racks.json"
         self.token = self.path / "snake.token"
         self.run = self.path / "run.json"
+
+    @property
+    def store(self) -> Path | str:
+        """Where the audit store is read from: the folder, or the bucket's URL."""
+        with suppress(FileNotFoundError):
+            return self.url.read_text("utf-8").strip()
+        return self.audit
+
+    def keep_url(self, url: str) -> None:
+        """Note the bucket in which the audit is kept, for the commands of readers."""
+        if self.store != url:
+            write_private(self.url, url + "\n")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -62,9 +83,7 @@ class Folder:
             yield
         except BlockingIOError:
             pid = (self.running() or {}).get("pid", "unknown")
-            raise FolderTaken(
-                f"a Mixer is already running on {self.path} (process {pid}); stop it, or give another --data"
-            ) from None
+            raise FolderTaken(self.path, pid) from None
         finally:
             os.close(descriptor)
 

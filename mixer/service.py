@@ -23,11 +23,12 @@ from fluxrig.bus import (
     watch_sources,
 )
 from fluxrig.errors import ServerError
-from fluxrig.tasks import end
-from mixer.audit.store import AuditStore, Progress
+from fluxrig.tasks import end, only_error
+from mixer.audit.state import Progress
 from mixer.audit.tabulate import Tabulated
 from mixer.audit.writer import Roll, Writer
 from mixer.folder import Folder
+from mixer.home import Keeping, opened
 from mixer.registry import Rack, Refused, Registration, Registry
 from mixer.trim import keep_trimming
 from mixer.upkeep import UPKEEP, answer
@@ -52,6 +53,7 @@ class Options:
     roll: Roll = field(default_factory=Roll)
     sync: str = "always"
     """When the hub's streams reach the disk: "always", or an interval such as "1s"."""
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 class Mixer:
@@ -70,8 +72,10 @@ class Mixer:
 
         FluxrigError when it can't start: the folder is taken, a port is in use, the manifest was changed.
         """
-        with self._folder.held():
-            self._store = await asyncio.to_thread(AuditStore, self._folder.audit)
+        async with opened(self._folder, self._options.keeping, stop) as home:
+            if home is None:
+                return
+            self._home, self._store = home, home.store
             self._registry = Registry(self._folder.racks)
             async with self._hub() as self._server, await self._server.connect("mixer") as self._bus:
                 with self._folder.announced(self._server.url, self._server.token):
@@ -109,10 +113,11 @@ class Mixer:
         self._writers = [
             Writer(self._bus, self._store, stream, self._options.roll, self._seen) for stream in STREAMS
         ]
-        async with asyncio.TaskGroup() as tasks:
+        async with only_error(), asyncio.TaskGroup() as tasks:
             for writer in self._writers:
                 tasks.create_task(writer.run(), name=f"audit {writer.stream}")
             background = [
+                tasks.create_task(self._home.run(), name="home"),
                 tasks.create_task(watch_sources(self._bus), name="sources"),
                 tasks.create_task(
                     keep_trimming(self._bus, self._registry, STREAMS, self._committed_seq), name="trim"
@@ -145,11 +150,11 @@ class Mixer:
             self._sourced[rack.rack] = rack.uns
 
     def _committed_seq(self, stream: str) -> int:
-        return self._store.progress(stream).last
+        return self._store.safe(stream).last
 
     def _committed(self, rack: Rack) -> dict[str, int]:
         return {
-            stream: 1 + self._store.progress(stream).marks.get(leaf, -1)
+            stream: 1 + self._store.safe(stream).marks.get(leaf, -1)
             for stream, leaf in rack.leaves.items()
             if stream in STREAMS
         }
@@ -172,7 +177,7 @@ class Mixer:
             **stored(writer.stream, writer.progress),
             "last_seq": state.last_seq,
             "backlog": max(0, behind),
-            "trouble": writer.trouble,
+            "trouble": writer.trouble or self._home.trouble,
         }
 
 

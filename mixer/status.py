@@ -8,8 +8,8 @@ from typing import Any
 
 from fluxrig.bus import Bus, Token
 from fluxrig.errors import BusError
-from mixer.audit.manifest import NAME, read
-from mixer.audit.store import Progress
+from mixer.audit.source import source
+from mixer.audit.state import Progress, load
 from mixer.folder import Folder
 from mixer.registry import Registry
 from mixer.service import STATUS, STREAMS, stored
@@ -36,8 +36,7 @@ async def _ask(folder: Folder) -> dict[str, Any] | None:
 
 
 def _at_rest(folder: Folder) -> dict[str, Any]:
-    streams = {stream: Progress() for stream in STREAMS}
-    for commit, _ in read(folder.audit / NAME):
-        streams.setdefault(commit.stream, Progress()).add(commit)
+    found = load(source(folder.store)).streams
+    streams = {stream: Progress() for stream in STREAMS} | {stream: one for (_, stream), one in found.items()}
     racks = [asdict(rack) for rack in Registry(folder.racks).racks.values()]
     return {"racks": racks, "streams": [stored(stream, progress) for stream, progress in streams.items()]}

@@ -38,10 +38,19 @@ KeyOption = Annotated[
         help="A public key to trust; several are tried.",
         exists=True,
         dir_okay=False,
-        show_default="signing.pub in the data folder",
+        show_default="signing.pub beside the audit folder, or in the data folder",
     ),
 ]
-
+AuditOption = Annotated[
+    str,
+    typer.Option(
+        "--audit",
+        metavar="FOLDER|URL",
+        help="An audit store by itself: a folder, such as a copy that an auditor has, or s3://bucket/prefix.",
+        envvar="FLUXRIG_AUDIT",
+        show_default="that of --data",
+    ),
+]
 
 MemoryOption = Annotated[int, typer.Option(min=64, help="The most memory to use, in MiB.")]
 TimeoutOption = Annotated[
@@ -54,6 +63,13 @@ def folder(data: Path | None) -> Folder:
     from mixer.folder import Folder, default_path
 
     return Folder(data or default_path())
+
+
+def place(data: Path | None, audit: str) -> Path | str:
+    """Give the audit store that a command reads."""
+    if not audit:
+        return folder(data).store
+    return audit if "://" in audit else Path(audit)
 
 
 def moment(text: str) -> datetime:
@@ -73,6 +89,7 @@ def query(
         str, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
     ],
     data: DataOption = None,
+    audit: AuditOption = "",
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="The most rows that a table shows.")] = 100,
@@ -90,7 +107,7 @@ def query(
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
     text = sys.stdin.read() if sql == "-" else sql
-    with run(folder(data).audit, text, Limits(memory_mib=memory, time_s=timeout)) as reader:
+    with run(place(data, audit), text, Limits(memory_mib=memory, time_s=timeout)) as reader:
         _print_rows(reader, as_json, as_csv, rows)
 
 
@@ -110,6 +127,7 @@ def _print_rows(reader: Any, as_json: bool, as_csv: bool, max_rows: int) -> None
 @app.command()
 def tail(
     data: DataOption = None,
+    audit: AuditOption = "",
     uns: Annotated[str, typer.Option(metavar="PATH", help="Only of this UNS path and those below it.")] = "",
     rack: Annotated[str, typer.Option(metavar="RACK", help="Only of this Rack.")] = "",
     schema: Annotated[
@@ -128,10 +146,7 @@ def tail(
     from mixer.audit.tail import Filter
     from mixer.audit.tail import tail as rows
 
-    where = folder(data).audit
-    if not where.is_dir():
-        raise typer.BadParameter(f"there is no audit store at {where}; give the Mixer's --data folder")
-    for row in rows(where, Filter(uns.strip("/"), rack, schema), last, lambda: not follow):
+    for row in rows(place(data, audit), Filter(uns.strip("/"), rack, schema), last, lambda: not follow):
         if as_json:
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
@@ -144,12 +159,13 @@ def tail(
 def trace(
     id: Annotated[str, typer.Argument(metavar="ID", help="The id of a message.", show_default=False)],
     data: DataOption = None,
+    audit: AuditOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show one message's way: its hops with times, what it derives from and what derives from it."""
     from mixer.audit.trace import trace as family
 
-    found = family(folder(data).audit, id)
+    found = family(place(data, audit), id)
     if as_json:
         print_json(found)
         return
@@ -170,6 +186,7 @@ def export(
         Path, typer.Argument(metavar="FILE", help="Where to.", dir_okay=False, show_default=False)
     ],
     data: DataOption = None,
+    audit: AuditOption = "",
     format: Annotated[
         str, typer.Option(metavar="csv|json|arrow|parquet", show_default="by the name of FILE")
     ] = "",
@@ -188,7 +205,7 @@ def export(
     kind = format_of(out, format)
     text = sys.stdin.read() if sql == "-" else sql
     text = f"FROM {text}" if text.strip().isidentifier() else text
-    with run(folder(data).audit, text, Limits(memory_mib=memory, time_s=timeout)) as reader:
+    with run(place(data, audit), text, Limits(memory_mib=memory, time_s=timeout)) as reader:
         rows = write(reader, out, kind)
     typer.echo(f"{rows:,} rows in {out}", err=True)
 
@@ -196,6 +213,7 @@ def export(
 @app.command()
 def sql(
     data: DataOption = None,
+    audit: AuditOption = "",
     rows: Annotated[int, typer.Option(min=1, help="The most rows that a table shows.")] = 100,
     memory: MemoryOption = 1024,
     timeout: TimeoutOption = "5m",  # type: ignore[assignment]
@@ -207,16 +225,13 @@ def sql(
     from fluxrig.cli.audit_shell import Shell
     from mixer.audit.query import Limits
 
-    Shell(folder(data).audit, Limits(memory_mib=memory, time_s=timeout), rows).run()
+    Shell(place(data, audit), Limits(memory_mib=memory, time_s=timeout), rows).run()
 
 
 @app.command()
 def verify(
     data: DataOption = None,
-    audit: Annotated[
-        Path | None,
-        typer.Option(help="An audit folder by itself, such as a copy that an auditor has.", file_okay=False),
-    ] = None,
+    audit: AuditOption = "",
     key: KeyOption = None,
     since: Annotated[
         datetime | None,
@@ -242,8 +257,9 @@ def verify(
     from mixer.audit.verify import Scope
     from mixer.audit.verify import verify as run
 
-    where = audit or folder(data).audit
-    keys = PublicKeys.load(key or [where.absolute().parent / PUBLIC_NAME])
+    where = place(data, audit)
+    beside = where.absolute().parent if isinstance(where, Path) else folder(data).path
+    keys = PublicKeys.load(key or [beside / PUBLIC_NAME])
     with progress("rows") as advance:
         report = run(where, keys, Scope(since, head, jobs), advance)
     if as_json:
@@ -281,6 +297,7 @@ def _print_report(report: Report) -> None:
 def prove(
     id: Annotated[str, typer.Argument(metavar="ID", help="The id of a message.", show_default=False)],
     data: DataOption = None,
+    audit: AuditOption = "",
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the proof there, not to stdout.", dir_okay=False),
@@ -293,7 +310,7 @@ def prove(
     """
     from mixer.audit.prove import prove as run
 
-    proofs = run(folder(data).audit, id)
+    proofs = run(place(data, audit), id)
     text = next(proofs).text()
     if more := sum(1 for _ in proofs):
         typer.echo(f"{more} more rows have this id; this is the proof of the first", err=True)
@@ -306,13 +323,14 @@ def prove(
 @app.command()
 def ls(
     data: DataOption = None,
+    audit: AuditOption = "",
     table: Annotated[str, typer.Option(metavar="TABLE", help="Only the files of this table.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """List the Parquet files that make up the audit store, in the order of their commits."""
     from mixer.audit.listing import files
 
-    found = [file for file in files(folder(data).audit) if table in ("", file["table"])]
+    found = [file for file in files(place(data, audit)) if table in ("", file["table"])]
     if as_json:
         print_json(found)
         return
@@ -321,14 +339,14 @@ def ls(
 
 
 @app.command()
-def stats(data: DataOption = None, as_json: JsonOption = False) -> None:
+def stats(data: DataOption = None, audit: AuditOption = "", as_json: JsonOption = False) -> None:
     """Show how much there is of each table, and what compaction and retention did so far."""
     from rich import print as show
     from rich.table import Table
 
     from mixer.audit.listing import stats as gather
 
-    found = gather(folder(data).audit)
+    found = gather(place(data, audit))
     if as_json:
         print_json(found)
         return

@@ -25,14 +25,16 @@ A query is one SELECT and ends with ;  It may take several lines.
 class Shell:
     """Reads queries, shows answers. Each query sees all that is committed when it starts."""
 
-    def __init__(self, audit: Path, limits: Limits, rows: int) -> None:
+    def __init__(self, audit: Path | str, limits: Limits, rows: int) -> None:
         self._audit = audit
         self._limits = limits
         self._rows = rows
 
     def run(self) -> None:
         """Read until the end of input."""
-        if not self._audit.is_dir():
+        from mixer.audit.source import source
+
+        if not source(self._audit).exists():
             raise AuditError(f"there is no audit store at {self._audit}; give the Mixer's --data folder")
         with suppress(ImportError):  # a Python without readline has no history, and all else
             _remember(history_path())

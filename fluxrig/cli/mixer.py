@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -54,6 +55,34 @@ def up(
         ),
     ] = "5s",  # type: ignore[assignment]
     commit_rows: Annotated[int, typer.Option(min=1, help="Commit earlier at so many rows.")] = 200_000,
+    audit: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Keep the audit in a bucket, such as s3://bucket/prefix?region=eu-west-1, not in the data "
+            "folder. It is remembered.",
+        ),
+    ] = "",
+    spool: Annotated[
+        int, typer.Option(min=1, metavar="MIB", help="What may wait on the disk while the bucket is away.")
+    ] = 4096,
+    partition: Annotated[
+        Literal["day", "hour"],
+        typer.Option(help="What a partition of the audit is; hours pay from some 50 GB a day on."),
+    ] = "day",
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What is kept for how long, and when small files are merged.",
+            exists=True,
+            dir_okay=False,
+            show_default="policy.yaml in the data folder, if it is there",
+        ),
+    ] = None,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another Mixer has the data folder, and follow it.")
+    ] = False,
     sync: Annotated[
         str,
         typer.Option(help="When the hub's streams reach the disk: always, or an interval such as 1s."),
@@ -67,6 +96,8 @@ def up(
     With --json the first line on stdout says that Racks can dial in, and where.
     """
     from mixer.audit.writer import Roll
+    from mixer.home import Keeping
+    from mixer.policy import NAME, Policy
     from mixer.service import Mixer, Options
 
     set_up_logs(log_level)
@@ -74,7 +105,16 @@ def up(
         seconds(sync)
     host, port = _address(listen)
     roll = Roll(rows=commit_rows, age_s=commit_every)
-    mixer = Mixer(folder(data), Options(host, port, client_port, roll, sync))
+    place = folder(data)
+    rules = policy or (named if (named := place.path / NAME).exists() else None)
+    keeping = Keeping(
+        url=audit,
+        spool_bytes=spool << 20,
+        standby=standby,
+        hourly=partition == "hour",
+        policy=Policy.load(rules) if rules else Policy(),
+    )
+    mixer = Mixer(place, Options(host, port, client_port, roll, sync, keeping))
 
     def ready(where: dict[str, Any]) -> None:
         if as_json:

@@ -23,7 +23,8 @@ class SigningKey:
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
-        self.key_id = _key_id(private.public_key())
+        self.public = private.public_key()
+        self.key_id = _key_id(self.public)
         self.public_pem = private.public_key().public_bytes(
             form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -21,10 +21,11 @@ from mixer.audit.columns import derive
 from mixer.audit.derived import derived
 from mixer.audit.difference import Difference, differences
 from mixer.audit.entries import leaves_of
+from mixer.audit.layout import LEAF_START, leaves_path
 from mixer.audit.manifest import FileEntry
 from mixer.audit.parquet import arrange
-from mixer.audit.store import LEAF_START, leaves_path, staged
-from mixer.audit.tables import MESSAGES, TABLES, Table
+from mixer.audit.source import Source
+from mixer.audit.tables import MESSAGES, TABLES, Table, columns_of
 
 MAX_FINDINGS: Final = 20
 """Of one file; the rest are counted."""
@@ -45,7 +46,7 @@ class Finding(NamedTuple):
 class Job:
     """What one commit brought for one day, as far as it is still part of the store."""
 
-    folder: Path
+    store: Source
     files: tuple[FileEntry, ...]
     roots: dict[str, str]
     """By path: the roots of the parts of a compacted file, as they were signed first."""
@@ -100,9 +101,8 @@ def _take(outcome: Outcome, entry: FileEntry, findings: Iterator[Finding]) -> No
 
 def _load(job: Job, entry: FileEntry, outcome: Outcome) -> pa.Table | None:
     """Read a file whole; what can't be read is a finding."""
-    place = job.folder / entry.path
     try:
-        data = (place if place.exists() else staged(job.folder, entry.path)).read_bytes()
+        data = job.store.read(entry.path)
     except FileNotFoundError:
         outcome.findings.append(Finding(entry.path, None, f"the file was removed, with {entry.rows} rows"))
         return None
@@ -112,7 +112,7 @@ def _load(job: Job, entry: FileEntry, outcome: Outcome) -> pa.Table | None:
     except (pa.ArrowException, OSError) as error:
         outcome.findings += _unreadable(entry, data, error)
         return None
-    schema = TABLES[entry.table].schema
+    schema = columns_of(TABLES[entry.table], entry.columns)
     if missing := [name for name in schema.names if name not in table.column_names]:
         outcome.findings.append(Finding(entry.path, None, f"the columns {', '.join(missing)} were removed"))
         return None
@@ -187,6 +187,8 @@ def _check_columns(
         places = list(range(chunk.num_rows))
     columns = derive(fields, encoded)
     for name, expected in columns.items():
+        if name not in chunk.column_names:
+            continue  # written before there was such a column
         for row in _unlike(expected, chunk[name]):
             what = f"column {name} was changed: it does not follow from the message"
             yield Finding(entry.path, start + places[row], what, _id(chunk, row))
@@ -211,10 +213,10 @@ def _check_tree(job: Job, entry: FileEntry, leaves: list[bytes], rows: pa.Table)
 
 def _locate(job: Job, entry: FileEntry, leaves: Sequence[bytes], rows: pa.Table) -> Iterator[Finding]:
     """Name the rows that are not as signed."""
-    beside = leaves_path(job.folder, entry.path)
-    starts = beside.read_bytes() if beside.exists() else b""
+    name, starts = leaves_path(entry.path), b""
+    with suppress(FileNotFoundError):
+        starts = job.store.read(name)
     if hashlib.sha256(starts).hexdigest() != entry.leaves:
-        name = beside.relative_to(job.folder).as_posix()
         yield Finding(
             entry.path, None, f"rows were changed; which ones {name} would say, but it was changed too"
         )
@@ -228,16 +230,17 @@ def _locate(job: Job, entry: FileEntry, leaves: Sequence[bytes], rows: pa.Table)
 def _check_derived(entry: FileEntry, rows: pa.Table, made: list[pa.RecordBatch]) -> Iterator[Finding]:
     """Hold a derived table against what the messages give."""
     table: Table = TABLES[entry.table]
-    expected = arrange(table, made).combine_chunks()
+    names = rows.column_names
+    expected = arrange(table, made).combine_chunks().select(names)
     if expected.num_rows == rows.num_rows:
-        unlike = {name: _unlike(expected[name], rows[name]) for name in table.schema.names}
+        unlike = {name: _unlike(expected[name], rows[name]) for name in names}
         if not any(unlike.values()):
             return
     signed, found = ([repr(row) for row in _rows(one)] for one in (expected, rows))
     for one in differences(signed, found):
         columns = ""
         if one.kind == "changed" and one.was is not None:
-            pairs = zip(table.schema.names, expected.slice(one.was, 1), rows.slice(one.row, 1), strict=True)
+            pairs = zip(names, expected.slice(one.was, 1), rows.slice(one.row, 1), strict=True)
             columns = ", ".join(name for name, was, has in pairs if _unlike(was, has))
         what = _what(one) + (f" (column {columns})" if columns else "")
         yield Finding(entry.path, one.row, what, _id(rows, one.row) if one.kind != "removed" else "")

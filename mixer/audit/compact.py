@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 from fluxrig import evidence
 from fluxrig.errors import AuditError
 from mixer.audit.entries import leaves_of
-from mixer.audit.manifest import NAME, Commit, FileEntry, live, read
+from mixer.audit.layout import partition_of
+from mixer.audit.manifest import Commit, FileEntry
 from mixer.audit.samples import in_order
-from mixer.audit.store import AuditStore, Draft, staged
-from mixer.audit.tables import MESSAGES, TABLES
+from mixer.audit.store import AuditStore, Draft
+from mixer.audit.tables import MESSAGES, TABLES, columns_of
 
 TARGET_MIB: Final = 32
 """On disk; in memory it is ten times as much."""
@@ -31,7 +32,7 @@ TARGET_MIB: Final = 32
 
 @dataclass(slots=True)
 class Unit:
-    """What one line brought for one day of one stream: files that follow from each other."""
+    """What one line brought for one day (or hour) of one stream: files that follow from each other."""
 
     commit: Commit
     day: str
@@ -45,6 +46,12 @@ class Unit:
         return any(file.table == MESSAGES.name for file in self.files)
 
     @property
+    def series(self) -> tuple[str, str, str, bool, tuple[tuple[str, int], ...]]:
+        """What units have in common that may become one: also which columns their tables had."""
+        columns = tuple(sorted({(file.table, file.columns) for file in self.files}))
+        return self.commit.project, self.commit.stream, self.day, self.has_messages, columns
+
+    @property
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 
@@ -52,7 +59,7 @@ class Unit:
 def plan(store: AuditStore, target_mib: int = TARGET_MIB, least: int = 2) -> list[list[Unit]]:
     """Give the groups of at least `least` neighbours that become one each, at most `target_mib` MiB."""
     groups: list[list[Unit]] = []
-    for _, units in groupby(_units(store), lambda unit: (unit.commit.stream, unit.day, unit.has_messages)):
+    for _, units in groupby(_units(store), lambda unit: unit.series):
         group: list[Unit] = []
         for unit in units:
             if group and sum(one.bytes for one in group) + unit.bytes > target_mib << 20:
@@ -75,17 +82,11 @@ def compact(
 
 def _units(store: AuditStore) -> list[Unit]:
     """Give all units by stream and day, in the order in which their rows came."""
-    commits = [commit for commit, _ in read(store.folder / NAME)]
-    origins: dict[str, int] = {}
-    for commit in commits:
-        for file in commit.files:
-            origins[file.path] = min((origins[part] for part, _ in file.parts), default=commit.number)
     units: dict[tuple[int, str], Unit] = {}
-    for path, (commit, file) in live(commits).items():
-        day = path.rpartition("/")[0].rpartition("date=")[2]
-        unit = units.setdefault((commit.number, day), Unit(commit, day, origins[path]))
-        unit.files.append(file)
-    return sorted(units.values(), key=lambda unit: (unit.commit.stream, unit.day, unit.origin))
+    for commit, file, origin, _ in store.files():
+        day = partition_of(file.path)
+        units.setdefault((commit.number, day), Unit(commit, day, origin)).files.append(file)
+    return sorted(units.values(), key=lambda unit: (*unit.series[:3], unit.origin))
 
 
 def _merge(store: AuditStore, group: list[Unit]) -> Commit:
@@ -96,7 +97,8 @@ def _merge(store: AuditStore, group: list[Unit]) -> Commit:
     drafts = [_draft(store, name, group[0].day, files) for name, files in tables.items()]
     gone = tuple(file for files in tables.values() for file in files)
     first, last = group[0].commit, group[-1].commit
-    fields: dict[str, Any] = {"epoch": last.epoch, "kind": "compact", "gone": gone, "reason": "small files"}
+    fields: dict[str, Any] = {"epoch": last.epoch, "project": first.project}
+    fields |= {"kind": "compact", "gone": gone, "reason": "small files"}
     return store.write(first.stream, (first.first, last.last), drafts, **fields)
 
 
@@ -119,9 +121,8 @@ def _draft(store: AuditStore, name: str, day: str, files: list[FileEntry]) -> Dr
 
 
 def _load(store: AuditStore, file: FileEntry) -> pa.Table:
-    place = store.folder / file.path
-    data = (place if place.exists() else staged(store.folder, file.path)).read_bytes()
+    data = store.read(file.path)
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise AuditError(f"{file.path} is not as it was signed; run `mixer audit verify`")
-    schema = TABLES[file.table].schema
+    schema = columns_of(TABLES[file.table], file.columns)
     return pq.ParquetFile(pa.BufferReader(data)).read().select(schema.names).cast(schema).combine_chunks()

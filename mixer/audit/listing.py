@@ -1,41 +1,51 @@
-"""What is in an audit folder: its files, and how much of each table."""
+"""What is in an audit store: its files, and how much of each table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from mixer.audit.manifest import NAME, live, read
+from fluxrig.errors import AuditError
+from mixer.audit.layout import value_of
+from mixer.audit.source import Place, source
+from mixer.audit.state import State, load
 from mixer.audit.tables import TABLES
 
 
-def files(folder: Path) -> Iterator[dict[str, Any]]:
+def files(place: Place) -> list[dict[str, Any]]:
     """Give each Parquet file, the oldest first."""
-    for path, (commit, file) in live(commit for commit, _ in read(folder / NAME)).items():
+    return [*_files(_load(place))]
+
+
+def _load(place: Place) -> State:
+    store = source(place)
+    if not store.exists():
+        raise AuditError(f"there is no audit store at {store}; start `mixer up`, or give its --data folder")
+    return load(store)
+
+
+def _files(state: State) -> Iterator[dict[str, Any]]:
+    for path, (commit, file, _, merged) in state.files.items():
         yield {
             "path": path,
             "table": file.table,
-            "date": path.partition("date=")[2].partition("/")[0],
+            "project": value_of(path, "project"),
+            "date": value_of(path, "date"),
             "rows": file.rows,
             "bytes": file.bytes,
             "commit": commit.number,
             "committed": commit.at,
-            "merged": len(file.parts),
+            "merged": merged,
         }
 
 
-def stats(folder: Path) -> dict[str, Any]:
+def stats(place: Place) -> dict[str, Any]:
     """Give how much there is of each table, and what compaction and retention did."""
-    lines = {"commit": 0, "compact": 0, "prune": 0}
-    pruned = {"files": 0, "rows": 0, "bytes": 0}
-    for commit, _ in read(folder / NAME):
-        lines[commit.kind] += 1
-        if commit.kind == "prune":
-            pruned["files"] += len(commit.gone)
-            pruned["rows"] += sum(file.rows for file in commit.gone)
-            pruned["bytes"] += sum(file.bytes for file in commit.gone)
-    tables = {name: _table([file for file in files(folder) if file["table"] == name]) for name in TABLES}
+    state = _load(place)
+    found = [*_files(state)]
+    lines = {kind: state.lines[kind] for kind in ("commit", "compact", "prune")}
+    pruned = {name: state.pruned[name] for name in ("files", "rows", "bytes")}
+    tables = {name: _table([file for file in found if file["table"] == name]) for name in TABLES}
     return {"tables": tables, "lines": lines, "pruned": pruned}
 
 

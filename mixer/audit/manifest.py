@@ -20,6 +20,7 @@ from fluxrig.evidence import SigningKey, signed
 
 NAME: Final = "manifest.jsonl"
 HEAD: Final = "head.json"
+DEFAULT_PROJECT: Final = "default"
 GENESIS: Final = "0" * 64
 """What the first line carries in place of a digest."""
 
@@ -39,6 +40,8 @@ class FileEntry:
     """SHA-256 of the file beside it that has the start of each leaf hash, by which a row is found."""
     parts: tuple[tuple[str, int], ...] = ()
     """What was put together to make it, in order: the paths that were, and their rows."""
+    columns: int = 0
+    """How many columns it has: a table only ever gains columns, at its end. 0 is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,12 @@ class Commit:
     kind: Literal["commit", "compact", "prune"] = "commit"
     gone: tuple[FileEntry, ...] = ()
     reason: str = ""
+    project: str = DEFAULT_PROJECT
 
     def line(self, previous: str, key: SigningKey) -> bytes:
         """Give the line, signed; `previous` is the digest of the one before."""
         fields = {"previous": previous, **asdict(self), "key": key.key_id}
-        return _signed(fields, key)
+        return sign(fields, key)
 
 
 class Head(NamedTuple):
@@ -78,19 +82,19 @@ class Head(NamedTuple):
 
     def file(self, key: SigningKey) -> bytes:
         """Give what `head.json` holds."""
-        return _signed({**self._asdict(), "key": key.key_id}, key)
+        return sign({**self._asdict(), "key": key.key_id}, key)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Head | None:
+        """Read what `head.json` holds; None when it is nothing of the kind."""
+        with suppress(ValueError, KeyError, TypeError):
+            fields = json.loads(data)
+            return cls(int(fields["number"]), str(fields["digest"]))
+        return None
 
 
-def read_head(folder: Path) -> tuple[Head, bytes] | None:
-    """Give the head and the bytes of its file; None when it is missing or unreadable."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        data = (folder / HEAD).read_bytes()
-        fields = json.loads(data)
-        return Head(int(fields["number"]), str(fields["digest"])), data
-    return None
-
-
-def _signed(fields: dict[str, Any], key: SigningKey) -> bytes:
+def sign(fields: dict[str, Any], key: SigningKey) -> bytes:
+    """Give a signed line of JSON."""
     line = json.dumps(fields, separators=(",", ":")).encode()
     return signed(line, key.sign(line))
 
@@ -100,42 +104,38 @@ def digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def live(commits: Iterable[Commit]) -> dict[str, tuple[Commit, FileEntry]]:
-    """Give the files that are part of the store, by path, each with the commit that brought it."""
-    files: dict[str, tuple[Commit, FileEntry]] = {}
-    for commit in commits:
-        for file in commit.gone:
-            files.pop(file.path, None)
-        for file in commit.files:
-            files[file.path] = commit, file
-    return files
-
-
 def read(path: Path) -> Iterator[tuple[Commit, bytes]]:
-    """Give each commit and its line, having checked the chain. A torn last line is no commit and left out.
+    """Give each commit of a manifest that has them all, and its line. See `chained`."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from chained(file, path)
 
-    Raises AuditError where a line isn't what was written.
+
+def chained(
+    lines: Iterable[bytes], name: object, number: int = 0, previous: str = GENESIS
+) -> Iterator[tuple[Commit, bytes]]:
+    """Give each commit and its line behind line `number`, having checked the chain.
+
+    A torn last line is no commit and left out. Raises AuditError where a line isn't what was written.
     """
-    if not path.exists():
-        return
-    previous = GENESIS
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            yield _parse(line, number, previous, path), line
-            previous = digest(line)
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return
+        number += 1
+        yield _chained(line, number, previous, name), line
+        previous = digest(line)
 
 
-def _parse(line: bytes, number: int, previous: str, path: Path) -> Commit:
+def _chained(line: bytes, number: int, previous: str, name: object) -> Commit:
     try:
-        chained = json.loads(line)["previous"] == previous
-        commit = parse(line)
+        fields = json.loads(line)
+        is_next = fields["previous"] == previous
+        commit = _commit(fields)
     except (ValueError, TypeError, KeyError, AttributeError):
-        chained = False
-    if not chained or commit.number != number:
+        is_next = False
+    if not is_next or commit.number != number:
         raise AuditError(
-            f"{path}:{number}: this line was changed, or one before it is missing; "
+            f"{name}:{number}: this line was changed, or one before it is missing; "
             "`mixer audit verify` tells more; restore the manifest from a backup of the audit folder"
         )
     return commit
@@ -143,14 +143,18 @@ def _parse(line: bytes, number: int, previous: str, path: Path) -> Commit:
 
 def parse(line: bytes) -> Commit:
     """Read one line. Raises ValueError, TypeError, KeyError or AttributeError when it is none."""
-    fields: dict[str, Any] = json.loads(line)
+    return _commit(json.loads(line))
+
+
+def _commit(fields: dict[str, Any]) -> Commit:
     for name in ("previous", "key", "signature"):
         fields.pop(name, None)
     for name in ("files", "gone"):
-        fields[name] = tuple(map(_file, fields.get(name, ())))
+        fields[name] = tuple(map(entry, fields.get(name, ())))
     return Commit(**fields)
 
 
-def _file(fields: dict[str, Any]) -> FileEntry:
+def entry(fields: dict[str, Any]) -> FileEntry:
+    """Read the entry of one file."""
     parts = tuple((str(path), int(rows)) for path, rows in fields.get("parts", ()))
     return FileEntry(**{**fields, "parts": parts})

@@ -6,9 +6,7 @@ TIMESTAMP_NS in UTC, and `now()` is in UTC too, because DuckDB has no arithmetic
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import select
 import signal
 import socket
@@ -23,12 +21,13 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fluxrig.errors import AuditError
-from mixer.audit.manifest import NAME, live, read
-from mixer.audit.store import staged
-from mixer.audit.tables import TABLES, Table
+from mixer.audit.local import Local
+from mixer.audit.manifest import FileEntry
+from mixer.audit.source import Place, Source, source
+from mixer.audit.state import load
+from mixer.audit.tables import TABLES
 from mixer.audit.views import view
 
 BATCH_ROWS: Final = 10_000
@@ -50,16 +49,16 @@ class Limits:
 
 
 @contextmanager
-def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.RecordBatchReader]:
-    """Run one SELECT on an audit folder and give its rows as they come.
+def query(place: Place, sql: str, limits: Limits | None = None) -> Iterator[pa.RecordBatchReader]:
+    """Run one SELECT on an audit store and give its rows as they come.
 
-    Raises AuditError: wrong SQL, a limit passed, or a folder that isn't an audit store.
+    Raises AuditError: wrong SQL, a limit passed, or a place without an audit store.
     """
-    limits = limits or Limits()
-    with TemporaryDirectory(prefix="fluxrig-query-") as scratch, _translated(limits), reading(folder):
+    limits, store = limits or Limits(), source(place)
+    with TemporaryDirectory(prefix="fluxrig-query-") as scratch, _translated(limits), store.reading():
         for retry in reversed(range(_TRIES)):
             with (
-                connect(folder, limits, Path(scratch) / str(retry)) as connection,
+                connect(store, limits, Path(scratch) / str(retry)) as connection,
                 _guarded(connection, limits.time_s),
             ):
                 try:
@@ -71,21 +70,6 @@ def query(folder: Path, sql: str, limits: Limits | None = None) -> Iterator[pa.R
                     continue  # the Mixer moved a file to its place between our look and DuckDB's
                 yield reader
                 return
-
-
-@contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Keep the Mixer from removing files meanwhile; what it writes goes on."""
-    try:
-        descriptor = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -119,24 +103,25 @@ def _guarded(connection: duckdb.DuckDBPyConnection, time_s: float) -> Iterator[N
         theirs.close()
 
 
-def connect(folder: Path, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConnection:
+def connect(store: Source, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConnection:
     """Open a connection with the views, closed to all else. `scratch` is a folder for its temporary files."""
-    if not folder.is_dir():
-        raise AuditError(f"there is no audit store at {folder}; start `mixer up`, or give its --data folder")
+    if not store.exists():
+        raise AuditError(f"there is no audit store at {store}; start `mixer up`, or give its --data folder")
     connection = duckdb.connect(":memory:")
     spill = scratch / "spill"
     spill.mkdir(parents=True)
+    folders = ", ".join(map(_quoted, [scratch, *([store.folder] if isinstance(store, Local) else [])]))
     for statement in (
         "SET TimeZone = 'UTC'",
         "CREATE MACRO now() AS get_current_timestamp()::TIMESTAMP",
-        *_views(folder, scratch),
+        *_views(connection, store, scratch),
         f"SET memory_limit = '{limits.memory_mib}MiB'",
         f"SET temp_directory = {_quoted(spill)}",
         f"SET max_temp_directory_size = '{limits.spill_mib}MiB'",
         *([f"SET threads = {limits.threads}"] if limits.threads else []),
         "SET autoinstall_known_extensions = false",
         "SET python_enable_replacements = false",
-        f"SET allowed_directories = [{_quoted(folder)}, {_quoted(scratch)}]",
+        f"SET allowed_directories = [{folders}]",
         "SET enable_external_access = false",
         "SET lock_configuration = true",
     ):
@@ -144,23 +129,13 @@ def connect(folder: Path, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConne
     return connection
 
 
-def _views(folder: Path, scratch: Path) -> Iterator[str]:
-    files: dict[str, list[Path]] = defaultdict(list)
-    for _, file in live(commit for commit, _ in read(folder / NAME)).values():
-        place = folder / file.path
-        files[file.table].append(place if place.exists() else staged(folder, file.path))
+def _views(connection: duckdb.DuckDBPyConnection, store: Source, scratch: Path) -> Iterator[str]:
+    files: dict[str, list[FileEntry]] = defaultdict(list)
+    for live in load(store).files.values():
+        files[live.file.table].append(live.file)
     for table in TABLES.values():
-        paths = files[table.name] or [_empty(table, scratch)]
-        listed = ", ".join(map(_quoted, paths))
-        yield view(table, f"[{listed}]")
-
-
-def _empty(table: Table, scratch: Path) -> Path:
-    """Write a file without rows, so that a table has its columns before it has a first row."""
-    folder = scratch / table.name / "project=default" / "date=1970-01-01"
-    folder.mkdir(parents=True)
-    pq.write_table(table.schema.empty_table(), folder / "empty.parquet")
-    return folder / "empty.parquet"
+        hours = any("/hour=" in file.path for file in files[table.name])
+        yield view(table, store.scan(connection, table, files[table.name], scratch), hours=hours)
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -168,9 +143,20 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise AuditError("a query is one SELECT (or DESCRIBE, SHOW, SUMMARIZE); the audit store is read-only")
-    plan: list[dict[str, Any]] = json.loads(connection.sql(f"EXPLAIN (FORMAT json) {sql}").fetchall()[0][1])
-    if any(word in name for name in _operators(plan) for word in _WRITES):
+    if any(word in name for name in _operators(_plan(connection, sql)) for word in _WRITES):
         raise AuditError("this query would write; the audit store is read-only")
+
+
+def _plan(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    try:
+        found = connection.sql(f"EXPLAIN (FORMAT json) {sql}").fetchall()
+    except duckdb.IOException:
+        raise
+    except duckdb.Error:
+        connection.sql(sql)  # what can't be explained can't be run: the error now speaks of the query alone
+        raise
+    plan: list[dict[str, Any]] = json.loads(found[0][1])
+    return plan
 
 
 def _operators(plan: list[dict[str, Any]]) -> Iterator[str]:

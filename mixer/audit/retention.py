@@ -12,7 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from fluxrig.errors import AuditError
-from mixer.audit.manifest import NAME, Commit, FileEntry, live, read
+from mixer.audit.layout import value_of
+from mixer.audit.manifest import Commit, FileEntry
+from mixer.audit.state import Live
 from mixer.audit.store import AuditStore
 from mixer.audit.tables import TABLES
 
@@ -41,48 +43,46 @@ class Rule:
         return self.table in ("", file.table) and self.project in ("", _project(file))
 
 
-def plan(store: AuditStore, rule: Rule, today: date | None = None) -> list[FileEntry]:
+def plan(store: AuditStore, rule: Rule, today: date | None = None) -> list[Live]:
     """Give the files that a rule takes away, the oldest first. The present day stays."""
     today = today or datetime.now(UTC).date()
-    groups: dict[tuple[str, str], list[FileEntry]] = defaultdict(list)
-    for _, file in live(commit for commit, _ in read(store.folder / NAME)).values():
-        if rule.takes(file):
-            groups[file.table, _project(file)].append(file)
-    return [file for files in groups.values() for file in _of_group(rule, files, today)]
+    groups: dict[tuple[str, str], list[Live]] = defaultdict(list)
+    for live in store.files():
+        if rule.takes(live.file):
+            groups[live.file.table, _project(live.file)].append(live)
+    return [live for group in groups.values() for live in _of_group(rule, group, today)]
 
 
-def _of_group(rule: Rule, files: list[FileEntry], today: date) -> list[FileEntry]:
-    left = sum(file.bytes for file in files)
+def _of_group(rule: Rule, group: list[Live], today: date) -> list[Live]:
+    left = sum(live.file.bytes for live in group)
     gone = []
-    for file in sorted(files, key=lambda one: (_day(one), one.path)):
-        day = _day(file)
+    for live in sorted(group, key=lambda one: (_day(one.file), one.file.path)):
+        day = _day(live.file)
         end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         midnight = datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=1)
         is_old = rule.age_s is not None and (midnight - end).total_seconds() > max(rule.age_s, _DAY_S)
         is_much = rule.bytes is not None and left > rule.bytes and day < today
         if is_old or is_much:
-            gone.append(file)
-            left -= file.bytes
+            gone.append(live)
+            left -= live.file.bytes
     return gone
 
 
-def prune(store: AuditStore, files: list[FileEntry], reason: str) -> list[Commit]:
+def prune(store: AuditStore, files: list[Live], reason: str) -> list[Commit]:
     """Take files away and leave a tombstone for each stream."""
-    streams: dict[str, list[FileEntry]] = defaultdict(list)
-    for file in files:
-        streams[_stream(file)].append(file)
+    streams: dict[tuple[str, str], list[FileEntry]] = defaultdict(list)
+    for live in files:
+        streams[live.commit.project, live.commit.stream].append(live.file)
     fields: dict[str, Any] = {"epoch": "", "kind": "prune", "reason": reason}
-    return [store.write(stream, (0, 0), [], gone=tuple(gone), **fields) for stream, gone in streams.items()]
-
-
-def _stream(file: FileEntry) -> str:
-    """Give the stream of a file, which is in its name: `<line>-<stream>-<first>-<last>.parquet`."""
-    return file.path.rpartition("/")[2].split("-")[1]
+    return [
+        store.write(stream, (0, 0), [], gone=tuple(gone), project=project, **fields)
+        for (project, stream), gone in streams.items()
+    ]
 
 
 def _project(file: FileEntry) -> str:
-    return file.path.partition("project=")[2].partition("/")[0]
+    return value_of(file.path, "project")
 
 
 def _day(file: FileEntry) -> date:
-    return date.fromisoformat(file.path.partition("date=")[2].partition("/")[0])
+    return date.fromisoformat(value_of(file.path, "date"))

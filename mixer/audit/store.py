@@ -1,11 +1,4 @@
-"""The folder of Parquet files, and how a commit becomes part of it.
-
-    audit/manifest.jsonl                                      what is committed, signed
-    audit/head.json                                           how far the manifest goes, signed
-    audit/views.sql                                           the tables, for plain DuckDB
-    audit/evidence/*.leaves                                   by which a changed row is found
-    audit/.staged/messages/…                                  what is not in its place yet
-    audit/messages/project=default/date=2026-11-21/*.parquet  what any reader finds
+"""The folder of Parquet files, and how a commit becomes part of it. See `layout` for what is where.
 
 A commit writes its files under `.staged`, syncs them, appends its line to the manifest, syncs that, and only
 then moves the files to their places. So a reader of the bare folder never sees a file that is half written or
@@ -19,10 +12,8 @@ import hashlib
 import logging
 import os
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,45 +22,34 @@ import pyarrow as pa
 
 from fluxrig import evidence
 from fluxrig.errors import AuditError
-from fluxrig.evidence import SigningKey
+from fluxrig.evidence import PublicKeys, SigningKey, unsigned
 from mixer.audit import views
 from mixer.audit.disk import Disk
 from mixer.audit.entries import SIZE
-from mixer.audit.manifest import GENESIS, HEAD, NAME, Commit, FileEntry, Head, digest, live, read, read_head
-from mixer.audit.origin import Marks
+from mixer.audit.layout import EVIDENCE, LEAF_START, STAGED, file_path, leaves_path, partition_of
+from mixer.audit.local import Local
+from mixer.audit.manifest import (
+    DEFAULT_PROJECT,
+    GENESIS,
+    HEAD,
+    NAME,
+    Commit,
+    FileEntry,
+    Head,
+    chained,
+    digest,
+)
 from mixer.audit.parquet import arrange, encode
+from mixer.audit.state import CHECKPOINT, Live, Progress, State
 from mixer.audit.tables import TABLES, Table
 from mixer.audit.tabulate import Tabulated
 
-PROJECT: Final = "default"
-STAGED: Final = ".staged"
-EVIDENCE: Final = "evidence"
-LEAF_START: Final = 8
-"""Bytes of each leaf hash that are kept to find a row by; what proves it is the root."""
+CHECKPOINT_EVERY: Final = 256
+"""Lines. With many files it is a share of their number, so that checkpoints stay a small part of the work."""
+_NAMED_BY: Final = 12
+"""Digits of its SHA-256 in a file's name: what has the same name has the same bytes."""
 
 _log = logging.getLogger("fluxrig.audit")
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far one stream is committed."""
-
-    epoch: str = ""
-    last: int = 0
-    marks: Marks = field(default_factory=Marks)
-    files: int = 0
-    bytes: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-
-    def add(self, commit: Commit) -> None:
-        if commit.kind == "commit":
-            self.epoch, self.last = commit.epoch, commit.last
-            self.marks |= commit.marks
-        for files, sign in ((commit.files, 1), (commit.gone, -1)):
-            self.files += sign * len(files)
-            for file in files:
-                self.bytes += sign * file.bytes
-                self.rows[file.table] += sign * file.rows
 
 
 class Draft(NamedTuple):
@@ -92,27 +72,51 @@ class AuditStore:
         Raises AuditError when the manifest was changed or cut.
         """
         self.folder = folder
-        self._key = key or SigningKey.of(folder.parent)
+        self.key = key or SigningKey.of(folder.parent)
+        self.state = State()
         self._disk = disk or Disk()
         self._lock = threading.Lock()
         self._staged = folder / STAGED
         self._manifest = folder / NAME
-        self._streams: dict[str, Progress] = {}
-        self._number, self._length, self._head = 0, 0, GENESIS
+        self._source = Local(folder)
+        self._checkpointed = 0
         self._unplaced: set[str] = set()
         self._retired: set[str] = set()
         """Files that compaction or retention took away and that are still there."""
         self._swapped: set[str] = set()
         """Files that take the place of some of those, and are placed when those can be removed."""
         self._under_way = False
-        self._viewed: set[str] | None = None
+        self._viewed: dict[str, bool] | None = None
         self._recover()
 
-    def progress(self, stream: str) -> Progress:
+    def progress(self, stream: str, project: str = DEFAULT_PROJECT) -> Progress:
         """Give how far a stream is committed; it moves on with each commit."""
-        return self._streams.setdefault(stream, Progress())
+        return self.state.progress(project, stream)
 
-    def commit(self, stream: str, epoch: str, run: Tabulated) -> Commit:
+    def safe(self, stream: str, project: str = DEFAULT_PROJECT) -> Progress:
+        """Give how far a stream is where it is to stay: the hub and the leaves may forget that."""
+        return self.progress(stream, project)
+
+    def read(self, path: str) -> bytes:
+        """Give a file of the store whole. Raises OSError."""
+        return self._source.read(path)
+
+    def files(self) -> list[Live]:
+        """Give the files that are part of the store, in the order of their lines."""
+        with self._lock:
+            return list(self.state.files.values())
+
+    def check_partition(self, *, hourly: bool) -> None:
+        """Raise AuditError when the store's files are partitioned otherwise.
+
+        No reader of hive partitions takes days with hours and days without in one table.
+        """
+        path = next(iter(self.state.files), None)
+        if path is not None and hourly != ("T" in partition_of(path)):
+            kind = "day" if hourly else "hour"
+            raise AuditError(f"{self.folder} is partitioned by {kind}; start with --partition {kind}")
+
+    def commit(self, stream: str, epoch: str, run: Tabulated, project: str = DEFAULT_PROJECT) -> Commit:
         """Make a run of messages part of the store, wholly or not at all.
 
         Raises OSError when the disk refuses; the same run may then be offered again.
@@ -121,7 +125,8 @@ class AuditStore:
             Draft(TABLES[name], day, arrange(TABLES[name], batches), bytes(run.leaves[name, day]))
             for (name, day), batches in run.batches.items()
         ]
-        return self.write(stream, (run.first, run.last), drafts, epoch=epoch, marks=run.marks)
+        fields: dict[str, Any] = {"epoch": epoch, "marks": run.marks, "project": project}
+        return self.write(stream, (run.first, run.last), drafts, **fields)
 
     def write(self, stream: str, seqs: tuple[int, int], drafts: Sequence[Draft], **fields: Any) -> Commit:
         """Write one line and the files it brings; `fields` are the others of `Commit`."""
@@ -136,33 +141,38 @@ class AuditStore:
                 raise
             self._under_way = False
             self._take(commit, line)
-            self._unplaced.update(file.path for file in commit.files)
-            if commit.gone:
-                self._retired.update(file.path for file in commit.gone)
-                self._swapped.update(file.path for file in commit.files)
             self._settle()
             return commit
+
+    def _take(self, commit: Commit, line: bytes) -> None:
+        self.state.take(commit, line)
+        self._unplaced.update(file.path for file in commit.files)
+        if commit.gone:
+            self._retired.update(file.path for file in commit.gone)
+            self._swapped.update(file.path for file in commit.files)
 
     def _write(
         self, stream: str, seqs: tuple[int, int], drafts: Sequence[Draft], fields: dict[str, Any]
     ) -> tuple[Commit, bytes]:
         """Write the files, then the line that makes them count."""
-        name = f"{self._number + 1:010d}-{stream}-{seqs[0]}-{seqs[1]}"
-        files = tuple(self._stage(draft, name) for draft in drafts)
+        number = self.state.number + 1
+        name = f"{number:010d}-{stream}-{seqs[0]}-{seqs[1]}"
+        project = fields.setdefault("project", DEFAULT_PROJECT)
+        files = tuple(self._stage(draft, project, name) for draft in drafts)
         for folder in {staged(self.folder, file.path).parent for file in files}:
             self._disk.sync_folder(folder)
         if any(file.leaves for file in files):
             self._disk.sync_folder(self.folder / EVIDENCE)
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        commit = Commit(self._number + 1, stream, first=seqs[0], last=seqs[1], at=at, files=files, **fields)
-        line = commit.line(self._head, self._key)
-        self._disk.append(self._manifest, self._length, line)
+        commit = Commit(number, stream, first=seqs[0], last=seqs[1], at=at, files=files, **fields)
+        line = commit.line(self.state.digest, self.key)
+        self._disk.append(self._manifest, self.state.offset, line)
         return commit, line
 
     def _undo(self) -> None:
         """Take back a commit that failed: its line first, or a crash would leave a line without its files."""
         if self._under_way:
-            self._disk.append(self._manifest, self._length, b"")
+            self._disk.append(self._manifest, self.state.offset, b"")
             self._clear_staged()
             self._under_way = False
 
@@ -171,17 +181,20 @@ class AuditStore:
             if path.relative_to(self._staged).as_posix() not in self._unplaced:
                 self._disk.remove(path)
 
-    def _stage(self, draft: Draft, name: str) -> FileEntry:
+    def _stage(self, draft: Draft, project: str, name: str) -> FileEntry:
         """Write one file beside its place, and make the folder of its place."""
         table = draft.table.name
-        path = f"{table}/project={PROJECT}/date={draft.day}/{name}.parquet"
         data = encode(draft.table, draft.rows)
+        found = hashlib.sha256(data).hexdigest()
+        path = file_path(table, project, draft.day, f"{name}-{found[:_NAMED_BY]}")
         self._disk.make_folder((self.folder / path).parent)
         self._disk.make_folder(staged(self.folder, path).parent)
         self._disk.write(staged(self.folder, path), data)
         root, leaves = self._prove(path, draft.leaves)
-        found = hashlib.sha256(data).hexdigest()
-        return FileEntry(path, table, draft.rows.num_rows, data.size, found, root, leaves, draft.parts)
+        columns = draft.rows.num_columns
+        return FileEntry(
+            path, table, draft.rows.num_rows, data.size, found, root, leaves, draft.parts, columns
+        )
 
     def _prove(self, path: str, leaves: bytes) -> tuple[str, str]:
         """Give the root over the rows of a file, and the digest of the leaf hashes kept beside it."""
@@ -190,34 +203,48 @@ class AuditStore:
         hashes = [leaves[at : at + SIZE] for at in range(0, len(leaves), SIZE)]
         starts = b"".join([one[:LEAF_START] for one in hashes])
         self._disk.make_folder(self.folder / EVIDENCE)
-        self._disk.write(leaves_path(self.folder, path), starts)
+        self._disk.write(self.folder / leaves_path(path), starts)
         return evidence.root(hashes).hex(), hashlib.sha256(starts).hexdigest()
 
     def _settle(self) -> None:
         """Do what a commit leaves to be done. What fails here is done with the next commit or start."""
         self._place(self._unplaced - self._swapped - self._retired)
         self._retire()
-        self._write_head()
+        self._replace(HEAD, Head(self.state.number, self.state.digest).file(self.key), sync=True)
         self._write_views()
+        self._write_checkpoint()
 
     def _write_views(self) -> None:
         """Keep `views.sql` to the tables that have files in their places."""
-        tables = {name for name in TABLES if any((self.folder / name).glob("*/*/*.parquet"))}
-        if tables == self._viewed:
-            return
-        draft = self._staged / views.NAME
-        with suppress(OSError):
-            self._disk.write(draft, views.script(tables).encode())
-            self._disk.rename(draft, self.folder / views.NAME)
+        firsts = {name: next((self.folder / name).rglob("*.parquet"), None) for name in TABLES}
+        tables = {name: "/hour=" in path.as_posix() for name, path in firsts.items() if path}
+        if tables != self._viewed and self._replace(views.NAME, views.script(tables).encode()):
             self._viewed = tables
 
-    def _write_head(self) -> None:
-        """Say how far the manifest goes, in one step, so that the file is never half there."""
-        draft = self._staged / HEAD
-        with suppress(OSError):
-            self._disk.write(draft, Head(self._number, self._head).file(self._key))
-            self._disk.rename(draft, self.folder / HEAD)
-            self._disk.sync_folder(self.folder)
+    def _write_checkpoint(self) -> None:
+        """Say what the lines come to, every so many of them."""
+        if not is_due(self.state, self._checkpointed):
+            return
+        kept = self._kept()
+        self.state.gone = {path: at for path, at in self.state.gone.items() if path in kept}
+        if self._replace(CHECKPOINT, self.state.checkpoint(self.key)):
+            self._checkpointed = self.state.number
+
+    def _kept(self) -> Set[str]:
+        """Give the files that are gone from the store and still there."""
+        return self._retired
+
+    def _replace(self, name: str, data: bytes, *, sync: bool = False) -> bool:
+        """Write a file in one step, so that it is never half there; tell whether that went well."""
+        draft = self._staged / name
+        try:
+            self._disk.write(draft, data)
+            self._disk.rename(draft, self.folder / name)
+            if sync:
+                self._disk.sync_folder(self.folder)
+        except OSError:
+            return False
+        return True
 
     def _retire(self) -> None:
         """Remove what compaction or retention took away, while no query reads."""
@@ -226,12 +253,15 @@ class AuditStore:
         with suppress(OSError), _no_reader(self._manifest):
             self._place(self._swapped & self._unplaced)
             for path in sorted(self._retired):
-                self._disk.remove(staged(self.folder, path))
-                self._disk.remove(self.folder / path)
-                self._disk.remove(leaves_path(self.folder, path))
+                self._remove(path)
                 self._retired.discard(path)
-                self._unplaced.discard(path)
             self._swapped &= self._unplaced
+
+    def _remove(self, path: str) -> None:
+        self._disk.remove(staged(self.folder, path))
+        self._disk.remove(self.folder / path)
+        self._disk.remove(self.folder / leaves_path(path))
+        self._unplaced.discard(path)
 
     def _place(self, paths: Set[str]) -> None:
         """Move committed files to their places."""
@@ -244,57 +274,73 @@ class AuditStore:
                 self._disk.sync_folder(place.parent)
                 self._unplaced.discard(path)
 
-    def _take(self, commit: Commit, line: bytes) -> None:
-        self._number, self._head = commit.number, digest(line)
-        self._length += len(line)
-        self.progress(commit.stream).add(commit)
-
     def _recover(self) -> None:
         """Finish the commit that was under way when the last writer ended, or undo it."""
         self._disk.make_folder(self._staged)
         left = {path.relative_to(self._staged).as_posix() for path in self._staged.rglob("*.parquet")}
-        head, seen = read_head(self.folder), GENESIS
-        commits = []
-        for commit, line in read(self._manifest):
-            self._take(commit, line)
-            commits.append(commit)
-            if head and commit.number == head[0].number:
-                seen = self._head
-        if head and head[0].number and head[0].digest != seen:
-            raise AuditError(
-                f"{self._manifest} ends before line {head[0].number}, which {HEAD} knows of: "
-                "its end was cut off; restore it from a backup of the audit folder"
-            )
-        if commits and not head:
-            _log.error("%s is missing: whether the end of the manifest was cut off can't be told", HEAD)
-        files = live(commits)
+        self.state = self._load()
+        self._check_head()
+        files = self.state.files
         self._unplaced = left & files.keys()
-        self._swapped = {path for path in self._unplaced if files[path][0].gone}
-        self._disk.append(self._manifest, self._length, b"")
+        self._swapped = {path for path in self._unplaced if files[path].commit.kind == "compact"}
+        self._disk.append(self._manifest, self.state.offset, b"")
         self._clear_staged()
         self._clear_evidence(files)
-        self._retired = {
-            file.path for commit in commits for file in commit.gone if (self.folder / file.path).exists()
-        }
+        self._retired = {path for path in self.state.gone if (self.folder / path).exists()}
         self._disk.sync_folder(self.folder)
         self._settle()
 
+    def _load(self) -> State:
+        """Read the checkpoint, if it is our own, and the lines behind it."""
+        data = self._source.checkpoint()
+        state = State.parse(data) if data and self._is_own(data) else None
+        if state is None or not self._source.follows(state):
+            state = State()
+        self._checkpointed = state.number
+        for commit, line in chained(self._source.lines(state), self._manifest, state.number, state.digest):
+            state.take(commit, line)
+        return state
+
+    def _is_own(self, data: bytes) -> bool:
+        try:
+            signed, signature = unsigned(data)
+        except ValueError:
+            return False
+        return PublicKeys([self.key.public]).checks(self.key.key_id, signature, signed)
+
+    def _check_head(self) -> None:
+        """Raise AuditError when the manifest is known to have been longer."""
+        data = self._source.head()
+        head = Head.parse(data) if data else None
+        if head is None:
+            if self.state.number:
+                _log.error("%s is missing: whether the end of the manifest was cut off can't be told", HEAD)
+            return
+        if head.number > self.state.number or head.digest != self._digest_of(head.number):
+            raise AuditError(
+                f"{self._manifest} ends before line {head.number}, which {HEAD} knows of: "
+                "its end was cut off; restore it from a backup of the audit folder"
+            )
+
+    def _digest_of(self, number: int) -> str:
+        """Give the digest of a line, as the line behind it has it."""
+        if number == self.state.number:
+            return self.state.digest
+        if number == 0:
+            return GENESIS
+        lines = chained(self._source.lines(), self._manifest)
+        return next((digest(line) for commit, line in lines if commit.number == number), "")
+
     def _clear_evidence(self, files: Iterable[str]) -> None:
-        known = {leaves_path(self.folder, path) for path in files}
+        known = {leaves_path(path) for path in files}
         for path in (self.folder / EVIDENCE).glob("*.leaves"):
-            if path not in known:
+            if path.relative_to(self.folder).as_posix() not in known:
                 self._disk.remove(path)
 
 
-def leaves_path(folder: Path, path: str) -> Path:
-    """Give where the starts of the leaf hashes of the file at `path` are."""
-    return (
-        folder
-        / EVIDENCE
-        / f"{path.partition('/')[0]}-{path.rpartition('date=')[2].replace('/', '-')}".replace(
-            ".parquet", ".leaves"
-        )
-    )
+def is_due(state: State, checkpointed: int) -> bool:
+    """Tell whether it is time for a checkpoint, when the last one was at line `checkpointed`."""
+    return state.number - checkpointed >= max(CHECKPOINT_EVERY, len(state.files) // 8)
 
 
 @contextmanager

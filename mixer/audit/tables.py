@@ -43,6 +43,11 @@ class Table:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
+def columns_of(table: Table, columns: int) -> pa.Schema:
+    """Give the schema that a table had when it had so many columns; 0 stands for all."""
+    return pa.schema(list(table.schema)[: columns or None])
+
+
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 

@@ -6,16 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mixer.audit.manifest import NAME, FileEntry, live, parse, read
-from mixer.audit.query import reading
-from mixer.audit.store import staged
+from fluxrig.errors import AuditError
+from mixer.audit.manifest import FileEntry, chained
+from mixer.audit.source import Place, Source, source
+from mixer.audit.state import load
 from mixer.audit.tables import MESSAGES
 
 _COLUMNS: Final = ("received", "ts", "rack", "gear", "uns", "schema", "id", "data", "meta")
@@ -50,54 +50,41 @@ class Filter:
         return mask
 
 
-def tail(folder: Path, wanted: Filter, last: int, is_over: Callable[[], bool]) -> Iterator[Row]:
+def tail(place: Place, wanted: Filter, last: int, is_over: Callable[[], bool]) -> Iterator[Row]:
     """Give the `last` messages, then each new one, until `is_over`. Times are RFC 3339 text in UTC."""
-    manifest = folder / NAME
-    offset = 0
-    with reading(folder):
-        commits = []
-        for commit, line in read(manifest):
-            commits.append(commit)
-            offset += len(line)
-        yield from _last(folder, [file for _, file in live(commits).values()], wanted, last)
+    store = source(place)
+    if not store.exists():
+        raise AuditError(f"there is no audit store at {store}; start `mixer up`, or give its --data folder")
+    with store.reading():
+        state = load(store)
+        yield from _last(store, [live.file for live in state.files.values()], wanted, last)
     while not is_over():
-        lines, offset = _new_lines(manifest, offset)
-        for line in lines:
-            with reading(folder):
-                commit = parse(line)
+        is_idle = True
+        with store.reading():
+            for commit, line in chained(store.lines(state), store.manifest, state.number, state.digest):
+                is_idle = False
+                state.take(commit, line)
                 if commit.kind == "commit":
                     for file in commit.files:
-                        yield from _rows(folder, file, wanted)
-        if not lines:
+                        yield from _rows(store, file, wanted)
+        if is_idle:
             time.sleep(_POLL_S)
 
 
-def _last(folder: Path, files: list[FileEntry], wanted: Filter, last: int) -> Iterator[Row]:
+def _last(store: Source, files: list[FileEntry], wanted: Filter, last: int) -> Iterator[Row]:
     """Give the last rows, reading from the newest file back."""
     found: deque[Row] = deque()
     for file in reversed(files):
         if len(found) >= last:
             break
-        found.extendleft(reversed([*_rows(folder, file, wanted)][-(last - len(found)) :]))
+        found.extendleft(reversed([*_rows(store, file, wanted)][-(last - len(found)) :]))
     yield from found
 
 
-def _new_lines(manifest: Path, offset: int) -> tuple[list[bytes], int]:
-    """Give the whole lines behind `offset`, and where they end."""
-    if not manifest.exists():
-        return [], offset
-    with manifest.open("rb") as file:
-        file.seek(offset)
-        data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    return whole.splitlines(), offset + len(whole)
-
-
-def _rows(folder: Path, file: FileEntry, wanted: Filter) -> Iterator[Row]:
+def _rows(store: Source, file: FileEntry, wanted: Filter) -> Iterator[Row]:
     if file.table != MESSAGES.name:
         return
-    place = folder / file.path
-    table = pq.ParquetFile(place if place.exists() else staged(folder, file.path)).read([*_COLUMNS])
+    table = pq.ParquetFile(pa.BufferReader(store.read(file.path))).read([*_COLUMNS])
     if (mask := wanted.mask(table)) is not None:
         table = table.filter(mask)
     for name in ("received", "ts"):

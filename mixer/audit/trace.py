@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 from fluxrig.codec import decode_strict
 from fluxrig.errors import AuditError
 from mixer.audit.query import Limits, query
+from mixer.audit.source import Place
 from mixer.audit.values import plain
 
 MAX_GENERATIONS: Final = 32
@@ -46,35 +46,35 @@ class Traced:
     """0 is the message asked for, -1 what it derives from, 1 what derives from it, and so on."""
 
 
-def trace(folder: Path, message_id: str, limits: Limits | None = None) -> list[dict[str, Any]]:
+def trace(place: Place, message_id: str, limits: Limits | None = None) -> list[dict[str, Any]]:
     """Give the family of a message, the oldest generation first. Raises AuditError when there is none."""
     try:
         wanted = str(UUID(message_id))
     except ValueError:
         raise AuditError(f"{message_id!r:.80} is no id; the column id of messages has them") from None
-    own = _read(folder, "id", {wanted}, 0, limits)
+    own = _read(place, "id", {wanted}, 0, limits)
     if not own:
-        raise AuditError(f"no message with the id {wanted} is in {folder}")
-    family = [*_ancestors(folder, own, limits), *own, *_descendants(folder, wanted, limits)]
+        raise AuditError(f"no message with the id {wanted} is in {place}")
+    family = [*_ancestors(place, own, limits), *own, *_descendants(place, wanted, limits)]
     return [asdict(one) for one in sorted(family, key=lambda one: one.generation)]
 
 
-def _ancestors(folder: Path, own: list[Traced], limits: Limits | None) -> Iterator[Traced]:
+def _ancestors(place: Place, own: list[Traced], limits: Limits | None) -> Iterator[Traced]:
     known = {one.id for one in own}
     ids = {one.derives_from for one in own if one.derives_from} - known
     for generation in range(1, MAX_GENERATIONS):
         if not ids:
             return
-        found = _read(folder, "id", ids, -generation, limits)
+        found = _read(place, "id", ids, -generation, limits)
         yield from found
         known |= ids
         ids = {one.derives_from for one in found if one.derives_from} - known
 
 
-def _descendants(folder: Path, wanted: str, limits: Limits | None) -> Iterator[Traced]:
+def _descendants(place: Place, wanted: str, limits: Limits | None) -> Iterator[Traced]:
     known, ids = {wanted}, {wanted}
     for generation in range(1, MAX_GENERATIONS):
-        found = [one for one in _read(folder, "ref", ids, generation, limits) if one.id not in known]
+        found = [one for one in _read(place, "ref", ids, generation, limits) if one.id not in known]
         yield from found
         ids = {one.id for one in found}
         known |= ids
@@ -82,10 +82,10 @@ def _descendants(folder: Path, wanted: str, limits: Limits | None) -> Iterator[T
             return
 
 
-def _read(folder: Path, column: str, ids: set[str], generation: int, limits: Limits | None) -> list[Traced]:
+def _read(place: Place, column: str, ids: set[str], generation: int, limits: Limits | None) -> list[Traced]:
     """Read the messages whose `column` is one of `ids`, which are UUIDs in text form."""
     listed = ", ".join(f"'{UUID(one)}'" for one in sorted(ids))
-    with query(folder, _ROW.format(column=column, ids=listed), limits) as reader:
+    with query(place, _ROW.format(column=column, ids=listed), limits) as reader:
         rows = reader.read_all().to_pylist()
     return [_traced(row, generation) for row in rows]
 

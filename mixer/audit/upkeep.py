@@ -27,9 +27,14 @@ class Task(BaseModel):
     bytes: Annotated[int, Field(ge=0)] | None = None
 
 
+def alone() -> threading.Lock:
+    """Give what is held while files are merged or pruned: two that plan at once would take the same files."""
+    return _ONE_AT_A_TIME
+
+
 def perform(store: AuditStore, task: Task) -> dict[str, Any]:
     """Do it; give what was done: files and bytes before and after, or the files pruned."""
-    with _ONE_AT_A_TIME:
+    with alone():
         return _compact(store, task) if task.do == "compact" else _prune(store, task)
 
 
@@ -50,9 +55,9 @@ def _prune(store: AuditStore, task: Task) -> dict[str, Any]:
         retention.prune(store, files, _reason(task))
     return {
         "dry_run": task.dry_run,
-        "files": [file.path for file in files],
-        "rows": sum(file.rows for file in files),
-        "bytes": sum(file.bytes for file in files),
+        "files": [live.file.path for live in files],
+        "rows": sum(live.file.rows for live in files),
+        "bytes": sum(live.file.bytes for live in files),
     }
 
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from fluxrig.errors import AuditError
 from fluxrig.evidence import PublicKeys, unsigned
 from mixer.audit.check_file import Finding, Job, Outcome, check
-from mixer.audit.manifest import GENESIS, HEAD, NAME, Commit, FileEntry, Head, digest, live, parse, read_head
-from mixer.audit.query import reading
-from mixer.audit.tables import TABLES
+from mixer.audit.layout import partition_of
+from mixer.audit.manifest import GENESIS, HEAD, NAME, Commit, FileEntry, Head, digest, parse
+from mixer.audit.source import Place, Source, source
+from mixer.audit.state import CHECKPOINT, State
 
 _INLINE_ROWS: Final = 100_000
 """Fewer rows than that are checked sooner than processes start."""
@@ -58,28 +58,26 @@ class Scope:
 
 
 def verify(
-    folder: Path, keys: PublicKeys, scope: Scope | None = None, progress: Progress | None = None
+    place: Place, keys: PublicKeys, scope: Scope | None = None, progress: Progress | None = None
 ) -> Report:
-    """Verify a folder. Raises AuditError when it is no audit store."""
-    if not (folder / NAME).is_file():
-        raise AuditError(f"there is no audit store at {folder}: it has no {NAME}")
-    with reading(folder):
-        return _verify(folder, keys, scope or Scope(), progress)
+    """Verify a store. Raises AuditError when there is none."""
+    store = source(place)
+    with store.reading():
+        return _verify(store, keys, scope or Scope(), progress)
 
 
-def _verify(folder: Path, keys: PublicKeys, scope: Scope, progress: Progress | None) -> Report:
-    known = read_head(folder)  # before the manifest, which may grow meanwhile
+def _verify(store: Source, keys: PublicKeys, scope: Scope, progress: Progress | None) -> Report:
+    head, checkpoint = store.head(), store.checkpoint()  # before the manifest, which may grow meanwhile
     report = Report()
-    commits, digests = _check_manifest(folder, keys, report)
+    commits, digests, state = _check_manifest(store, keys, checkpoint, report)
     if scope.head:
         report.findings += _check_anchor(digests, scope.head)
-    report.findings += _check_head(keys, known, digests)
-    files = live(commits)
-    report.pruned = sum(len(commit.gone) for commit in commits if commit.kind == "prune")
-    report.findings += _strangers(folder, files, commits)
-    jobs = _jobs(folder, commits, scope.since)
+    report.findings += _check_head(keys, head, digests)
+    report.pruned = state.pruned["files"]
+    report.findings += _strangers(store, state)
+    jobs = _jobs(store, commits, state, scope.since)
     report.files = sum(len(job.files) for job in jobs)
-    digest_paths = {entry.sha256: path for path, (_, entry) in files.items()}
+    digest_paths = {live.file.sha256: path for path, live in state.files.items()}
     for outcome in _outcomes(jobs, scope.processes or os.cpu_count() or 1):
         report.rows += outcome.rows
         report.findings += _swaps(outcome, digest_paths)
@@ -88,12 +86,18 @@ def _verify(folder: Path, keys: PublicKeys, scope: Scope, progress: Progress | N
     return report
 
 
-def _check_manifest(folder: Path, keys: PublicKeys, report: Report) -> tuple[list[Commit], dict[int, str]]:
-    """Check line by line, going on behind a fault; give the commits, and the digest of each line."""
+def _check_manifest(
+    store: Source, keys: PublicKeys, checkpoint: bytes | None, report: Report
+) -> tuple[list[Commit], dict[int, str], State]:
+    """Check line by line, going on behind a fault; give commits, the digest of each line, the state.
+
+    Raises AuditError when there is no manifest.
+    """
     commits: list[Commit] = []
     digests: dict[int, str] = {}
-    previous, number, unsigned_lines = GENESIS, 0, []
-    for place, line in enumerate((folder / NAME).read_bytes().splitlines(keepends=True), 1):
+    state, said = State(), State.parse(checkpoint) if checkpoint else None
+    previous, number, unsigned_lines, place = GENESIS, 0, [], 0
+    for place, line in enumerate(store.lines(), 1):
         if not line.endswith(b"\n"):
             break  # a commit that was under way
         try:
@@ -112,15 +116,33 @@ def _check_manifest(folder: Path, keys: PublicKeys, report: Report) -> tuple[lis
         elif what:
             report.findings.append(Finding(NAME, place, what))
         commits.append(commit)
+        state.take(commit, line)
         previous, number = digest(line), commit.number
         digests[number] = previous
+        if said and said.number == number and checkpoint:
+            report.findings += _check_checkpoint(keys, checkpoint, said, state)
+    if not place and not store.exists():
+        raise AuditError(f"there is no audit store at {store}")
     if unsigned_lines:
         what = (
             f"{len(unsigned_lines)} lines from here on carry no signature: they were written without evidence"
         )
         report.findings.append(Finding(NAME, unsigned_lines[0], what))
     report.lines, report.head = len(commits), f"{number}:{previous}"
-    return commits, digests
+    return commits, digests, state
+
+
+def _check_checkpoint(keys: PublicKeys, data: bytes, said: State, state: State) -> Iterator[Finding]:
+    """Hold what readers start from against what the lines come to."""
+    fault = _signature_fault(data, json.loads(data), keys)
+    if fault is not None:
+        what = (fault or "carries no signature").replace("the line", "the checkpoint")
+        yield Finding(CHECKPOINT, None, what)
+        return
+    free = ("offset", "gone")  # where it is, and what of it is still there, is not in the lines
+    one, other = ({**each.document(), **dict.fromkeys(free)} for each in (said, state))
+    if one != other:
+        yield Finding(CHECKPOINT, None, f"is not what the first {state.number} lines come to")
 
 
 def _signature_fault(line: bytes, fields: dict[str, Any], keys: PublicKeys) -> str | None:
@@ -148,16 +170,14 @@ def _check_anchor(digests: dict[int, str], anchor: str) -> Iterator[Finding]:
         yield Finding(NAME, None, f"has no line with the head {anchor}: it was rewritten or cut")
 
 
-def _check_head(
-    keys: PublicKeys, known: tuple[Head, bytes] | None, digests: dict[int, str]
-) -> Iterator[Finding]:
+def _check_head(keys: PublicKeys, data: bytes | None, digests: dict[int, str]) -> Iterator[Finding]:
     last = max(digests, default=0)
-    if known is None:
+    head = Head.parse(data) if data else None
+    if head is None or data is None:
         if digests:
             what = "is missing: whether lines were cut off the end of the manifest can't be told"
             yield Finding(HEAD, None, what)
         return
-    head, data = known
     fault = _signature_fault(data, json.loads(data), keys)
     if fault is not None:
         yield Finding(HEAD, None, (fault or "carries no signature").replace("the line", "the head"))
@@ -172,29 +192,26 @@ def _check_head(
         yield Finding(NAME, head.number, "the line is not the one that was signed as the head")
 
 
-def _strangers(folder: Path, files: dict[str, Any], commits: list[Commit]) -> Iterator[Finding]:
+def _strangers(store: Source, state: State) -> Iterator[Finding]:
     """Name files that no line has. Those that compaction or retention is about to remove are known."""
-    known = files.keys() | {file.path for commit in commits for file in commit.gone}
-    for table in TABLES:
-        for path in sorted((folder / table).rglob("*.parquet")):
-            name = path.relative_to(folder).as_posix()
-            if name not in known:
-                what = "no line of the manifest names this file: it was added, or its line was cut off"
-                yield Finding(name, None, what)
+    known = state.files.keys() | state.gone.keys()
+    for path in store.paths():
+        if path not in known:
+            what = "no line of the manifest names this file: it was added, or its line was cut off"
+            yield Finding(path, None, what)
 
 
-def _jobs(folder: Path, commits: list[Commit], since: datetime | None) -> list[Job]:
+def _jobs(store: Source, commits: list[Commit], state: State, since: datetime | None) -> list[Job]:
     roots = {file.path: file.root for commit in commits for file in commit.files}
     groups: dict[tuple[int, str], list[FileEntry]] = defaultdict(list)
-    for path, (commit, file) in live(commits).items():
-        if since is None or datetime.fromisoformat(commit.at) >= since:
-            day = path.rpartition("/")[0].partition("/")[2]
-            groups[commit.number, day].append(file)
+    for path, live in state.files.items():
+        if since is None or datetime.fromisoformat(live.commit.at) >= since:
+            groups[live.commit.number, partition_of(path)].append(live.file)
     parts = (
         (files, {part: roots.get(part, "") for file in files for part, _ in file.parts})
         for files in groups.values()
     )
-    return [Job(folder, tuple(files), origins) for files, origins in parts]
+    return [Job(store, tuple(files), origins) for files, origins in parts]
 
 
 def _outcomes(jobs: list[Job], processes: int) -> Iterator[Outcome]:

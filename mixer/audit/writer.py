@@ -20,7 +20,8 @@ import pyarrow as pa
 from fluxrig.bus import Bus, Consumer, Stored, StreamState, stream_state
 from fluxrig.errors import BusError
 from mixer.audit.origin import Marks
-from mixer.audit.store import AuditStore, Progress
+from mixer.audit.state import Progress
+from mixer.audit.store import AuditStore
 from mixer.audit.tables import QUARANTINE
 from mixer.audit.tabulate import Tabulated, tabulate
 from mixer.audit.workers import Workers, parts

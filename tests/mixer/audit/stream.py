@@ -44,13 +44,13 @@ def run_of(first: int, count: int, *, each: int = 3) -> list[Stored]:
     return [stored(seq, [message(start + i) for i in range(each)], start) for seq, start in numbers]
 
 
-def rows(audit: Path, sql: str) -> list[tuple[Any, ...]]:
+def rows(audit: Path | str, sql: str) -> list[tuple[Any, ...]]:
     """The answer to a query."""
     with query(audit, sql) as reader:
         table = reader.read_all()
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
-def leaf_seqs(audit: Path) -> list[int]:
+def leaf_seqs(audit: Path | str) -> list[int]:
     """The leaf's number of each row, in the order of the files."""
     return [row[0] for row in rows(audit, "SELECT leaf_seq FROM messages")]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fluxrig.cli import console, main, mixer
@@ -16,7 +18,7 @@ from mixer.audit.prove import prove
 from mixer.audit.store import AuditStore
 from mixer.audit.tabulate import tabulate
 
-from .stream import message, run_of, stored
+from .stream import NOON_NS, message, run_of, stored
 
 
 @pytest.fixture
@@ -112,8 +114,10 @@ def test_an_unknown_id_is_said_so(audit: Path, wanted: str) -> None:
 
 def test_a_changed_file_gives_no_proof(audit: Path) -> None:
     """Rather than a proof that fails elsewhere, the folder's own fault is named."""
-    (one, other) = sorted((audit / "messages").rglob("*.parquet"))
-    one.write_bytes(other.read_bytes())
+    (_, other) = sorted((audit / "messages").rglob("*.parquet"))
+    table = pq.ParquetFile(other).read()
+    edited = pa.array([NOON_NS - 1] * table.num_rows, table.schema.field("received").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("received"), "received", edited), other)
     with pytest.raises(AuditError, match="verify"):
         next(prove(audit, uuid(14)))
 

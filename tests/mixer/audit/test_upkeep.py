@@ -13,10 +13,11 @@ from fluxrig.errors import AuditError
 from fluxrig.evidence import PublicKeys
 from mixer.audit import compact, retention
 from mixer.audit.disk import Disk
+from mixer.audit.layout import value_of
+from mixer.audit.local import Local
 from mixer.audit.manifest import NAME, read
 from mixer.audit.origin import Marks
 from mixer.audit.prove import prove
-from mixer.audit.query import reading
 from mixer.audit.retention import Rule
 from mixer.audit.store import AuditStore
 from mixer.audit.tabulate import tabulate
@@ -139,9 +140,10 @@ def test_upkeep_that_ends_between_any_two_steps_harms_nothing(
 def test_retention_leaves_a_signed_tombstone(store: AuditStore) -> None:
     """What is too old goes, the manifest says what it was, and verification knows of it."""
     fill(store)
-    gone = retention.plan(store, Rule(age_s=86_400), date(2026, 11, 23))
+    plan = retention.plan(store, Rule(age_s=86_400), date(2026, 11, 23))
+    gone = [live.file for live in plan]
     assert {path for file in gone if "2026-11-21" in (path := file.path)} == {file.path for file in gone}
-    retention.prune(store, gone, "older than 1 day")
+    retention.prune(store, plan, "older than 1 day")
     assert leaf_seqs(store.folder) == list(range(8, 24))
     assert report(store.folder) == []
     tombstone = [commit for commit, _ in read(store.folder / NAME)][-1]
@@ -155,7 +157,7 @@ def test_retention_by_table_and_size(store: AuditStore) -> None:
     fill(store)
     size = sum(path.stat().st_size for path in files(store.folder, "samples"))
     plan = retention.plan(store, Rule(table="samples", bytes=size * 3 // 4), date(2026, 11, 30))
-    assert [file.path.split("/")[0] for file in plan] == ["samples", "samples"]
+    assert [live.file.table for live in plan] == ["samples", "samples"]
     retention.prune(store, plan, "size")
     assert rows(store.folder, "SELECT count(*), count(DISTINCT date) FROM samples") == [(32, 2)]
     assert leaf_seqs(store.folder) == list(range(24))
@@ -180,7 +182,7 @@ def test_the_present_day_is_never_pruned(store: AuditStore) -> None:
     """However little is to be kept, what is being written stays."""
     fill(store)
     assert {
-        file.path.split("date=")[1][:10] for file in retention.plan(store, Rule(bytes=0), date(2026, 11, 23))
+        value_of(live.file.path, "date") for live in retention.plan(store, Rule(bytes=0), date(2026, 11, 23))
     } == {
         "2026-11-21",
         "2026-11-22",
@@ -191,7 +193,7 @@ def test_a_query_at_work_keeps_its_files(store: AuditStore) -> None:
     """While a query reads, what was merged stays where it is, and a bare reader sees no row twice."""
     fill(store)
     before = files(store.folder)
-    with reading(store.folder):
+    with Local(store.folder).reading():
         do_compact(store)
         assert files(store.folder) == before
         assert leaf_seqs(store.folder) == list(range(24))

@@ -14,9 +14,10 @@ import pytest
 
 from fluxrig.codec import decode, encode
 from fluxrig.evidence import PublicKeys, SigningKey
+from mixer.audit.layout import leaves_path
 from mixer.audit.manifest import HEAD, NAME, digest, parse
 from mixer.audit.origin import Marks
-from mixer.audit.store import AuditStore, leaves_path
+from mixer.audit.store import AuditStore
 from mixer.audit.tabulate import tabulate
 from mixer.audit.verify import Report, Scope, verify
 
@@ -290,7 +291,7 @@ def test_an_edited_row_whose_finder_was_edited_too_is_found(audit: Path) -> None
     """Without the file by which rows are found, the Parquet file is still named."""
     path = files(audit)[0]
     rewrite(path, put("received", 2, NOON_NS - 1))
-    leaves_path(audit, path.relative_to(audit).as_posix()).unlink()
+    (audit / leaves_path(path.relative_to(audit).as_posix())).unlink()
     finding = found(audit).findings[0]
     assert (finding.file, finding.row) == (path.relative_to(audit).as_posix(), None)
 
