@@ -86,6 +86,7 @@ class Line:
         self._question: Question | None = None
         self._answer: asyncio.Future[tuple[bytes, int]] | None = None
         self._buffer = b""
+        self._last_datagram = b""
         self._last_s = 0.0
         self._quiet_until_s = 0.0
         self._idle: asyncio.TimerHandle | None = None
@@ -298,6 +299,9 @@ class Line:
 
     def _received(self, data: bytes) -> None:
         self._last_s = self._now_s()
+        is_datagram = self.endpoint.transport == "udp"
+        if is_datagram and data == self._last_datagram:
+            return  # the network doubled it
         question, waiting = self._question, self._answer
         if question is None or waiting is None or waiting.done():
             self._unasked()
@@ -309,7 +313,10 @@ class Line:
             waiting.set_exception(error)
             return
         if pdu is not None:
+            self._last_datagram = data if is_datagram else b""
             waiting.set_result((pdu, self._clock.now_ns()))
+        elif is_datagram:
+            waiting.set_exception(WrongAnswer("the datagram is cut short"))
 
     def _unasked(self) -> None:
         """Bytes that nobody asked for: what they belong to is over, on a new connection they are gone.

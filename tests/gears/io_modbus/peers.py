@@ -8,6 +8,7 @@ import ssl
 import struct
 import subprocess
 import tty
+import weakref
 
 import pytest
 from pymodbus import FramerType
@@ -93,13 +94,15 @@ class FaultProxy:
         self.accepted = 0
         self.requests = []
         self._tasks = set()
+        self._writers = weakref.WeakSet()
 
-    async def start(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, tls=None):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         self.own_port = self._server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader, writer):
         self._tasks.add(asyncio.current_task())
+        self._writers.add(writer)
         self.accepted += 1
         self.open += 1
         up_writer = None
@@ -143,6 +146,59 @@ class FaultProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+class DatagramProxy(asyncio.DatagramProtocol):
+    """Takes datagrams, asks a Modbus TCP server, whose frames are the same, and lets `fault` decide over each
+    answer. (A pymodbus server that speaks UDP mixes up clients that ask at once.)
+
+    `fault(unit, answer)` gives the datagram to pass on, or several, or None. It may be a coroutine function.
+    """
+
+    def __init__(self, port):
+        self.port = port
+        self.fault = lambda unit, answer: answer
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks = set()
+
+    async def start(self):
+        make = asyncio.get_running_loop().create_datagram_endpoint
+        self._down, _ = await make(lambda: self, local_addr=("127.0.0.1", 0))
+        self.own_port = self._down.get_extra_info("sockname")[1]
+        self._foreign, _ = await make(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+
+    def datagram_received(self, data, addr):
+        task = asyncio.create_task(self._pass_on(data, addr))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, request, client):
+        async with self._one_at_a_time:
+            self._writer.write(request)
+            answer = await self._reader.readexactly(6)
+            answer += await self._reader.readexactly(struct.unpack_from(">H", answer, 4)[0])
+        result = self.fault(request[6], answer)
+        if asyncio.iscoroutine(result):
+            result = await result
+        for each in result if isinstance(result, list) else [result]:
+            if each is not None:
+                sender = self._foreign if isinstance(each, self.Foreign) else self._down
+                sender.sendto(each, client)
+
+    class Foreign(bytes):
+        """A datagram that comes from somebody else."""
+
+    async def stop(self):
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for each in (self._down, self._foreign, self._writer):
+            each.close()
+        await asyncio.sleep(0)  # transports close on the loop's next turn
 
 
 def certificates(folder):
