@@ -1,6 +1,6 @@
 """The NATS side: servers, connections, streams. The one place where NATS is spoken.
 
-Hub, Leaf                     a supervised nats-server: the Mixer's, the Rack's
+Hub, Trust, Leaf, LeafRemote  a supervised nats-server: the Mixer's, the Rack's
 Bus, Token, Credentials       one connection, from `Hub.connect` or `Leaf.connect`, and what it shows
 ensure_leaf_streams, ensure_hub_streams, add_source, stream_state
 watch_sources                 has the hub go on at once with a leaf that is back
@@ -11,7 +11,7 @@ Consumer, Stored              read the hub's stream: each once, in order
 from fluxrig.bus.auth import Auth, Credentials, Token
 from fluxrig.bus.connection import Bus
 from fluxrig.bus.consumer import Consumer, Stored
-from fluxrig.bus.hub import LEAF_PORT, Hub
+from fluxrig.bus.hub import LEAF_PORT, Hub, Trust
 from fluxrig.bus.leaf import Leaf, LeafRemote
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
 from fluxrig.bus.server import NatsServer
@@ -37,6 +37,7 @@ __all__ = [
     "Stored",
     "StreamState",
     "Token",
+    "Trust",
     "add_source",
     "ensure_hub_streams",
     "ensure_leaf_streams",

@@ -1,30 +1,70 @@
-"""The Mixer's nats-server, which leaves dial."""
+"""The Mixer's nats-server, which leaves dial: operator mode, mutual TLS, one account for each project."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fluxrig.bus.leaf import LEAF_USER, LeafRemote
+from fluxrig.bus.auth import Auth, Token
+from fluxrig.bus.connection import Bus
+from fluxrig.bus.leaf import COMPRESSION, LEAF_USER, LeafRemote
 from fluxrig.bus.port import ReservedPort
 from fluxrig.bus.server import HOST, NatsServer
 from fluxrig.bus.store import write_private
 
 LEAF_PORT: Final = 7422
+AUTH_TIMEOUT_S: Final = 10.0  # many leaves come back at once when the hub does
+TLS_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a hub believes. Claims are not secret; the key's file is, and is 0600.
+
+    `accounts` are accounts' claims by public key. `certificate` and `key` are what the hub shows to leaves,
+    `ca` what theirs must be issued by.
+    """
+
+    operator: str
+    system_account: str
+    accounts: Mapping[str, str]
+    ca: Path
+    certificate: Path
+    key: Path
+
+    def config(self) -> dict[str, Any]:
+        """Give the part of nats-server's configuration that all ways in have in common."""
+        return {
+            "operator": self.operator,
+            "system_account": self.system_account,
+            "resolver": "MEMORY",
+            "resolver_preload": dict(self.accounts),
+            "authorization": {"timeout": AUTH_TIMEOUT_S},
+        }
+
+    def tls(self) -> dict[str, Any]:
+        """Give the TLS part for the port that leaves dial."""
+        return {
+            "cert_file": str(self.certificate),
+            "key_file": str(self.key),
+            "ca_file": str(self.ca),
+            "verify": True,
+            "min_version": "1.3",
+            "timeout": TLS_TIMEOUT_S,
+        }
 
 
 class Hub(NatsServer):
-    """The Mixer's server: takes leaves on `leaf_port` (0: a free one) that show `leaf_token`.
-
-    Without a token one is made and kept in the store.
-    """
+    """The Mixer's server. Leaves dial `leaf_port` (0: a free one); the client port is on loopback alone."""
 
     def __init__(
         self,
         store_dir: Path,
+        trust: Trust | None = None,
         *,
         client_port: int = 0,
         leaf_host: str = HOST,
@@ -34,15 +74,30 @@ class Hub(NatsServer):
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__("hub", store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
+        self._trust = trust
         self._leaf_host = leaf_host
         self._leaf_port = leaf_port
         self._leaf_token = leaf_token
+
+    @property
+    def leaf_address(self) -> tuple[str, int]:
+        """Host and port that leaves dial, once it has started."""
+        return self._leaf_host, self._ports["leaf"].port
 
     @property
     def remote(self) -> LeafRemote:
         """What a leaf needs to dial this hub, once it has started."""
         assert self._leaf_token is not None  # noqa: S101 - set by start()
         return LeafRemote(self._leaf_host, self._ports["leaf"].port, self._leaf_token)
+
+    async def believe(self, trust: Trust) -> None:
+        """Believe `trust` from now on. Links that it does not touch stay up."""
+        self._trust = trust
+        await self.reload()
+
+    async def connect(self, name: str, auth: Auth | None = None) -> Bus:
+        """Open a connection to this server."""
+        return await Bus.connect(self.url, auth or Token(self.token), name)
 
     def _reserve_ports(self) -> None:
         super()._reserve_ports()
@@ -51,14 +106,18 @@ class Hub(NatsServer):
             self._leaf_token = _kept_token(self.store_dir / "leaf.token")
 
     def _config(self) -> dict[str, Any]:
-        remote = self.remote
-        return super()._config() | {
-            "leafnodes": {
-                "host": remote.host,
-                "port": remote.port,
-                "authorization": {"user": LEAF_USER, "password": remote.token},
-            }
+        host, port = self.leaf_address
+        leafnodes: dict[str, Any] = {"host": host, "port": port}
+        config = super()._config() | {"leafnodes": leafnodes}
+        if self._trust is None:
+            leafnodes["authorization"] = {"user": LEAF_USER, "password": self._leaf_token}
+            return config | {"authorization": {"token": self.token}}
+        leafnodes |= {
+            "compression": COMPRESSION,
+            "authorization": {"timeout": AUTH_TIMEOUT_S},
+            "tls": self._trust.tls(),
         }
+        return config | self._trust.config()
 
 
 def _kept_token(path: Path) -> str:

@@ -4,26 +4,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from fluxrig.bus.auth import Token
+from fluxrig.bus.connection import Bus
 from fluxrig.bus.server import NatsServer
 from fluxrig.errors import ServerError
 
 LEAF_USER: Final = "rack"
+COMPRESSION: Final = "s2_auto"  # by the round trip: none on a local network, stronger where the way is long
+RESERVED: Final = frozenset({"hub", "mixer"})
+"""Names that have a meaning of their own in domains and subjects."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafRemote:
-    """Where a leaf dials out to, and the token that both ends share."""
+    """Where a leaf dials out to, and the files by which both ends know each other.
+
+    `ca` is the authority that the hub's certificate must come from; `certificate`, `key` (TLS) and
+    `credentials` (claims and the key they name) are the Rack's own.
+    """
 
     host: str
     port: int
-    token: str
+    token: str = field(default="", repr=False)
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    credentials: Path | None = None
 
-    def __repr__(self) -> str:
-        return f"LeafRemote({self.host}:{self.port})"
+    def config(self) -> dict[str, Any]:
+        """Give nats-server's entry for it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.ca is None:
+            return {"urls": [f"nats-leaf://{LEAF_USER}:{self.token}@{host}:{self.port}"]}
+        return {
+            "urls": [f"tls://{host}:{self.port}"],
+            "credentials": str(self.credentials),
+            "compression": COMPRESSION,
+            "tls": {
+                "ca_file": str(self.ca),
+                "cert_file": str(self.certificate),
+                "key_file": str(self.key),
+                "min_version": "1.3",
+            },
+        }
 
 
 class Leaf(NatsServer):
@@ -39,12 +66,25 @@ class Leaf(NatsServer):
         sync: str = "always",
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
-        if rack == "hub" or not re.fullmatch(r"[A-Za-z0-9_-]+", rack):
+        if rack in RESERVED or not re.fullmatch(r"[A-Za-z0-9_-]+", rack):
             raise ServerError(
-                f"a Rack can't be called {rack!r}: use letters, digits, '-' and '_', and not 'hub'"
+                f"a Rack can't be called {rack!r}: use letters, digits, '-' and '_', "
+                f"and not {' or '.join(map(repr, sorted(RESERVED)))}"
             )
         super().__init__(rack, store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
         self.remote = remote
+
+    async def connect(self, name: str) -> Bus:
+        """Open a connection to this server. Answers from the Mixer reach the Rack's own inboxes alone."""
+        return await Bus.connect(self.url, Token(self.token), name, inbox=f"_INBOX.{self.name}")
+
+    async def dial(self, remote: LeafRemote | None) -> None:
+        """Dial `remote` from now on, or nobody; also when the files that it names have changed.
+
+        A link that is up stays up with what it has shown; the next one shows what the files hold now.
+        """
+        self.remote = remote
+        await self.reload()
 
     def _config(self) -> dict[str, Any]:
         config = super()._config()
@@ -52,9 +92,6 @@ class Leaf(NatsServer):
             # Streams travel by sourcing alone. Live, a message would reach every leaf whose stream has the
             # same subjects, and be stored there a second time.
             kept = ["fluxrig.uns.>", "fluxrig.dead.>"]
-            url = f"nats-leaf://{LEAF_USER}:{self.remote.token}@{self.remote.host}:{self.remote.port}"
-            config["leafnodes"] = {
-                "reconnect": "1s",
-                "remotes": [{"urls": [url], "deny_imports": kept, "deny_exports": kept}],
-            }
-        return config
+            remote = self.remote.config() | {"deny_imports": kept, "deny_exports": kept}
+            config["leafnodes"] = {"reconnect": "1s", "remotes": [remote]}
+        return config | {"authorization": {"token": self.token}}

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fluxrig.bus import binary, server_log
-from fluxrig.bus.auth import Token
 from fluxrig.bus.child import spawn
-from fluxrig.bus.connection import MAX_PAYLOAD_BYTES, Bus
+from fluxrig.bus.connection import MAX_PAYLOAD_BYTES
 from fluxrig.bus.port import ReservedPort
 from fluxrig.bus.store import StoreLock, write_private
 from fluxrig.errors import ServerError
@@ -27,6 +26,7 @@ from fluxrig.errors import ServerError
 HOST: Final = "127.0.0.1"
 START_TIMEOUT_S: Final = 120.0  # a large store is read through before the server answers
 STOP_TIMEOUT_S: Final = 10.0
+RELOAD_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.05, 5.0)
 _SETTLED_S: Final = 30.0  # a child that lived this long starts the back-off anew
 _LOG_BYTES: Final = 4 << 20
@@ -110,9 +110,27 @@ class NatsServer:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    async def connect(self, name: str) -> Bus:
-        """Open a connection to this server."""
-        return await Bus.connect(self.url, Token(self.token), name)
+    async def reload(self) -> None:
+        """Have the child take the configuration as it is now. ServerError when it will not."""
+        if self._supervisor is None:
+            return
+        write_private(self._config_path, json.dumps(self._config(), indent=2))
+        start = _size(self._log_path)
+        if (pid := self.pid) is not None:  # else it is being started, and reads the file anyway
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+                await self._reloaded(pid, start)
+
+    async def _reloaded(self, pid: int, start: int) -> None:
+        deadline = asyncio.get_running_loop().time() + RELOAD_TIMEOUT_S
+        while self.pid == pid:
+            said = server_log.tail(self._log_path, start)
+            if "Reloaded server configuration" in said:
+                return
+            if "Failed to reload" in said or asyncio.get_running_loop().time() > deadline:
+                why = server_log.explain(said) or f"it did not answer in {RELOAD_TIMEOUT_S:g} s"
+                raise ServerError(f"nats-server {self.name!r} keeps its old configuration: {why}")
+            await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -137,7 +155,6 @@ class NatsServer:
             "server_name": self.name,
             "host": HOST,
             "port": self._ports["client"].port,
-            "authorization": {"token": self.token},
             "max_payload": MAX_PAYLOAD_BYTES,
             "max_pending": 8 * MAX_PAYLOAD_BYTES,
             "log_file": str(self._log_path),

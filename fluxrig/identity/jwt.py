@@ -47,20 +47,21 @@ class Claims:
 class Permissions:
     """Subjects that a user may publish and subscribe, wildcards allowed; all others are refused.
 
-    `responses`: how many answers it may publish to the reply subject of a request that it got, within
-    `response_ttl_s`; 0 for none.
+    `refused` are named all the same: those that a server lets some users have without being told.
     """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    responses: int = 0
-    response_ttl_s: int = 60
+    refused: tuple[str, ...] = ()
 
     def claims(self) -> dict[str, Any]:
-        claims: dict[str, Any] = {"pub": _allow(self.publish), "sub": _allow(self.subscribe)}
-        if self.responses:
-            claims["resp"] = {"max": self.responses, "ttl": self.response_ttl_s * 1_000_000_000}
-        return claims
+        return {"pub": self._part(self.publish), "sub": self._part(self.subscribe)}
+
+    def _part(self, subjects: tuple[str, ...]) -> dict[str, list[str]]:
+        if not subjects:  # to the server an empty list of what is allowed would allow everything
+            return {"deny": [">"]}
+        refused = {"deny": list(self.refused)} if self.refused else {}
+        return {"allow": list(subjects), **refused}
 
 
 def encode(claims: Mapping[str, Any], signer: KeyPair) -> str:
@@ -188,11 +189,6 @@ def _claims(body: Mapping[str, Any]) -> Claims:
         raise BadJwt("a token whose claims are of the wrong types")
     subject, issuer, name, audience = texts
     return Claims(subject, issuer, name, audience, issued, expires or None, nats)
-
-
-def _allow(subjects: tuple[str, ...]) -> dict[str, list[str]]:
-    """An empty list of what is allowed would allow all to the server, so it becomes a refusal of all."""
-    return {"allow": list(subjects)} if subjects else {"deny": [">"]}
 
 
 def _json(value: Any) -> bytes:

@@ -27,12 +27,11 @@ USER = KeyPair.create(Kind.USER)
 
 def test_a_token_says_what_was_put_in() -> None:
     """Subject, issuer, name, end and permissions come out as they went in."""
-    allowed = Permissions(("fluxrig.uns.acme.>",), ("fluxrig.ctrl.press.>",), responses=1)
+    allowed = Permissions(("fluxrig.uns.acme.>",), ("fluxrig.ctrl.press.>",), ("$MQTT.>",))
     claims = decode(user_jwt(USER.public, "press", ACCOUNT, allowed, expires_s=2_000_000_000))
     assert (claims.subject, claims.issuer, claims.name) == (USER.public, ACCOUNT.public, "press")
-    assert claims.nats["pub"] == {"allow": ["fluxrig.uns.acme.>"]}
-    assert claims.nats["sub"] == {"allow": ["fluxrig.ctrl.press.>"]}
-    assert claims.nats["resp"] == {"max": 1, "ttl": 60_000_000_000}
+    assert claims.nats["pub"] == {"allow": ["fluxrig.uns.acme.>"], "deny": ["$MQTT.>"]}
+    assert claims.nats["sub"] == {"allow": ["fluxrig.ctrl.press.>"], "deny": ["$MQTT.>"]}
     assert claims.valid_at(1_999_999_999)
     assert not claims.valid_at(2_000_000_000)
     assert claims.valid_at(2_000_000_100, skew_s=600)
