@@ -107,6 +107,11 @@ def issue_server(
     return _sign(builder, ca, reached, ExtendedKeyUsageOID.SERVER_AUTH), key
 
 
+def check_csr(csr: x509.CertificateSigningRequest) -> None:
+    """Raise IdentityError when a request is not signed by its own key, or the key is not one on P-256."""
+    _proven_key(csr)
+
+
 def rack_name(certificate: x509.Certificate) -> RackName:
     """Tell whom a Rack's certificate names. IdentityError when it is not such a certificate."""
     try:

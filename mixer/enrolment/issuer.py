@@ -1,0 +1,45 @@
+"""What an approved Rack gets: a certificate by the Mixer's authority, a JWT by its project's account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from fluxrig.identity import certificates
+from fluxrig.identity.jwt import user_jwt
+from fluxrig.identity.nkey import KeyPair
+from mixer.enrolment.refusal import Refusal
+
+CERTIFICATE_LIFE_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """PEM and JWT, both good until `end_s` (seconds since the Unix epoch)."""
+
+    certificate: str
+    jwt: str
+    serial: str
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """`account` gives the key of a project's NATS account, or None when there is no such project."""
+
+    ca: certificates.Authority
+    account: Callable[[str], KeyPair | None]
+    life_s: float = CERTIFICATE_LIFE_S
+
+    def issue(self, project: str, rack: str, nats_key: str, csr_pem: str) -> Issued:
+        """Issue to the keys that were shown. Raises IdentityError for a request that proves no key."""
+        account = self.account(project)
+        if account is None:
+            raise Refusal("no-project", f"there is no project {project} any more")
+        csr = certificates.csr_from_pem(csr_pem.encode())
+        certificate = certificates.issue_rack(self.ca, csr, project, rack, int(self.life_s))
+        end_s = certificate.not_valid_after_utc.timestamp()
+        token = user_jwt(nats_key, rack, account, expires_s=int(end_s), connections=["LEAFNODE"])
+        pem = certificates.to_pem(certificate).decode("ascii")
+        return Issued(pem, token, certificates.serial(certificate), end_s)
