@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b as _blake2b
 from typing import Any, Final
 
 from fluxrig.cbor import OPEN, pieces
@@ -30,7 +30,7 @@ ALL: Final = frozenset(KINDS.values())
 
 _place: Final = struct.Struct(">QQQ").pack
 _digested: Final = struct.Struct(">HQ").unpack
-_halves: Final = struct.Struct(">QQ").pack
+_parted: Final = struct.Struct(">QHQ").pack
 _u64: Final = struct.Struct(">Q").pack
 
 
@@ -40,9 +40,9 @@ def capture_id(identity: bytes, ts: int, frame: int, index: int) -> bytes:
     `identity` stands for the capture; `index` counts the messages that came of one frame.
     """
     place = _place(ts, frame, index)
-    high, low = _digested(hashlib.blake2b(place + identity, digest_size=10).digest())
-    time = (ts // 1_000_000 & 0xFFFFFFFFFFFF) << 16
-    return _halves(time | 0x8000 | high & 0xFFF, 0x8000000000000000 | low & 0x3FFFFFFFFFFFFFFF)
+    high, low = _digested(_blake2b(place + identity, digest_size=10).digest())
+    parted = _parted(ts // 1_000_000, 0x8000 | high & 0xFFF, 0x8000000000000000 | low & 0x3FFFFFFFFFFFFFFF)
+    return parted[2:]
 
 
 class Recorder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any, Final, TypeAlias
 
@@ -15,22 +15,40 @@ MODERN_NS: Final = 1 << 32
 Seen: TypeAlias = tuple[int, int]
 """When something was on the wire, ns since the Unix epoch, and the number of its frame."""
 
+Reading: TypeAlias = tuple[str, int, Sequence[int]]
+
 _u64: Final = Struct(">Q").pack
 
 
 class Gist:
     """What an exchange says, apart from who took part and when."""
 
-    __slots__ = ("exception", "fields", "objects", "outcome", "place", "poll")
+    __slots__ = (
+        "certain",
+        "exception",
+        "fields",
+        "objects",
+        "outcome",
+        "place",
+        "poll",
+        "reading",
+        "refused",
+    )
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         """`fields` are data of `ot.transaction/1`: those that are the same when it is repeated, at least."""
         target, fc = fields["target"], fields["op"]["fc"]
-        get, unit = target.get, target["unit"]
+        get, unit, status = target.get, target["unit"], fields["status"]
+        table, address, values = get("table"), get("address"), fields.get("read", {}).get("values")
         self.fields = fields
         self.place: tuple[int, int] = (unit, fc)
-        self.outcome: tuple[int, str] = (fc, fields["status"])
-        self.poll = unit, fc, get("table"), get("address"), get("quantity")
+        self.outcome: tuple[int, str] = (fc, status)
+        self.poll = unit, fc, table, address, get("quantity")
+        self.reading: Reading | None = None if values is None or address is None else (table, address, values)
+        """Table, address and what stood there."""
+        self.certain = status == "ok" and "pairing" not in fields
+        """Whether request and response belong together for sure, and what they say has come to be."""
+        self.refused = status == "exception"
         self.exception: int | None = fields["exception"]["code"] if "exception" in fields else None
         self.objects: Mapping[str, str] | None = fields.get("identification", {}).get("objects")
 

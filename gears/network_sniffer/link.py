@@ -85,7 +85,8 @@ class Link:
         outcome = gist.outcome
         self.tally[outcome] = self.tally.get(outcome, 0) + 1
         self.changed = True
-        self.last_ts = max(self.last_ts, ts)
+        if self.last_ts < ts:  # noqa: PLR1730 - done for every exchange, and max() is slow
+            self.last_ts = ts
         if asked_ts is None:
             return
         poll = self.polls.get(gist.poll)

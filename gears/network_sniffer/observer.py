@@ -88,11 +88,10 @@ class Observer:
     def _learn(self, flow: Flow, gist: Gist, ts: int, asked_ts: int | None, ident: bytes | None) -> None:
         link = flow.link
         link.count(gist, ts, asked_ts)
-        status = gist.outcome[1]
-        if self._wants_values and status == "ok" and "pairing" not in gist.fields:
-            for change in self._values.changes(flow, gist.fields):
+        if gist.certain and self._wants_values:
+            for change in self._values.changes(flow, gist):
                 self._report_value(flow, gist.place[0], ts, change, ident)
-        if gist.place not in link.known or status == "exception":
+        if gist.place not in link.known or gist.refused:
             self._look_closer(flow, gist, ts)
         if gist.objects is not None:
             asset = self._asset(flow.server[0], ts)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from fluxrig.modbus.tag import Value
 from gears.network_sniffer.change import Change
 from gears.network_sniffer.devices import Device, Devices, tag_value
+from gears.network_sniffer.exchange import Gist
 from gears.network_sniffer.flow import Flow
 
 TABLES: Final = frozenset({"coil", "discrete", "holding", "input"})
@@ -66,19 +67,20 @@ class Values:
         self._devices = devices
         self._images: dict[Key, Image] = {}
 
-    def changes(self, flow: Flow, data: Mapping[str, Any]) -> Iterable[Change]:
+    def changes(self, flow: Flow, gist: Gist) -> Iterable[Change]:
         """Take an exchange that went well and whose pairing is certain; give what it changed, or showed."""
-        target, write = data["target"], data.get("write")
-        written = () if write is None else list(self._written(flow, target, write))
-        read = data.get("read")
-        if read is None or target.get("table") not in TABLES or "values" not in read:
+        fields = gist.fields
+        written: Sequence[Change] = ()
+        if "write" in fields:
+            written = list(self._written(flow, fields["target"], fields["write"]))
+        if gist.reading is None or gist.reading[0] not in TABLES:
             return written
-        values, address = read["values"], target["address"]
-        image = self._image(flow, target["unit"], target["table"])
+        table, address, values = gist.reading
+        image = self._image(flow, gist.place[0], table)
         known = image.blocks.get(address)
         if known is values or (known is not None and known == values):
             return written
-        return [*written, *self._see(image, target["table"], address, values, "read")]
+        return [*written, *self._see(image, table, address, values, "read")]
 
     def _written(self, flow: Flow, target: Mapping[str, Any], write: Mapping[str, Any]) -> Iterator[Change]:
         address, table = write.get("address", target.get("address")), target.get("table")

@@ -11,6 +11,7 @@ from fluxrig.codec import decode, encode
 from fluxrig.testing import Workbench, context
 from gears.network_sniffer.config import Config
 from gears.network_sniffer.devices import Device, Named
+from gears.network_sniffer.exchange import Gist
 from gears.network_sniffer.gear import NetworkSniffer
 from gears.network_sniffer.link import MAX_RANGES, joined
 from gears.network_sniffer.observer import Scope
@@ -103,7 +104,7 @@ def test_values_are_bounded(wire):
     for message in wire.sniff(tape.packets):
         if message.schema == "ot.transaction/1":
             flow = type("Flow", (), {"server_key": "a", "server": ("a", 502)})
-            messages += values.changes(flow, message.data)
+            messages += values.changes(flow, Gist(message.data))
             assert values.held <= 5000
             assert values.held == sum(image.held for image in values._images.values())
 
