@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fluxrig import evidence
-from fluxrig.codec import decode_strict
-from fluxrig.errors import CborError
+from mixer.audit.bulk.decode import decode
+from mixer.audit.bulk.pieces import Pieces
 from mixer.audit.columns import derive
-from mixer.audit.derived import derived
+from mixer.audit.derived import EVENTS, derived
 from mixer.audit.difference import Difference, differences
 from mixer.audit.entries import leaves_of
 from mixer.audit.layout import LEAF_START, leaves_path
@@ -168,24 +168,18 @@ def _check_messages(
 def _check_columns(
     entry: FileEntry, chunk: pa.Table, start: int, made: dict[str, list[pa.RecordBatch]]
 ) -> Iterator[Finding]:
-    encoded = chunk["cbor"].to_pylist()
-    fields: list[dict[str, Any]] = []
-    bad: set[int] = set()
-    for row, data in enumerate(encoded):
-        try:
-            fields.append(decode_strict(data).fields)
-        except (CborError, TypeError):
-            bad.add(row)
-    if bad:
-        good = [row for row in range(chunk.num_rows) if row not in bad]
+    pieces = Pieces.from_array(chunk["cbor"].combine_chunks().fill_null(b""))
+    decoded = decode(pieces, EVENTS)
+    places = list(range(chunk.num_rows))
+    if bad := {*decoded.bad}:
         yield from (
             Finding(entry.path, start + row, "cbor holds no message", _id(chunk, row)) for row in sorted(bad)
         )
-        chunk = chunk.take(pa.array(good, pa.int64())).combine_chunks()
-        places, encoded = good, [encoded[row] for row in good]
-    else:
-        places = list(range(chunk.num_rows))
-    columns = derive(fields, encoded)
+        places = [row for row in places if row not in bad]
+        chunk = chunk.take(pa.array(places, pa.int64())).combine_chunks()
+        pieces = pieces.take(places)
+        decoded = decode(pieces, EVENTS)
+    columns = derive(pieces, decoded)
     for name, expected in columns.items():
         if name not in chunk.column_names:
             continue  # written before there was such a column
@@ -193,7 +187,7 @@ def _check_columns(
             what = f"column {name} was changed: it does not follow from the message"
             yield Finding(entry.path, start + places[row], what, _id(chunk, row))
     columns["stream_seq"] = chunk["stream_seq"].combine_chunks()
-    for table, batch in derived(fields, columns):
+    for table, batch in derived(decoded, columns):
         made.setdefault(table.name, []).append(batch)
 
 

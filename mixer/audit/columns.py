@@ -5,16 +5,22 @@ Whoever has the canonical bytes gets the same columns again, and that is how the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from mixer.audit.bulk.cells import Cell, hex_texts, times
+from mixer.audit.bulk.decode import Decoded, Group
+from mixer.audit.bulk.pieces import Pieces
 from mixer.audit.tables import MESSAGES
 from mixer.audit.values import json_text
 
-Fields = Sequence[dict[str, Any]]
+Fields = Mapping[int, dict[str, Any]]
+"""Messages that were decoded one by one, by their row."""
 Columns = dict[str, pa.Array]
 
 PLACE: Final = ("stream", "stream_seq", "received", "leaf", "leaf_seq")
@@ -22,12 +28,58 @@ PLACE: Final = ("stream", "stream_seq", "received", "leaf", "leaf_seq")
 
 _LAST_NS: Final = (1 << 63) - 2
 """The last nanosecond that a 64-bit time column holds: DuckDB reads the one after as infinity."""
-_DIGITS: Final = (*range(8), *range(9, 13), *range(14, 18), *range(19, 23), *range(24, 36))
-"""Where in the text form of a UUID its hex digits are (RFC 9562 §4)."""
+_TYPES: Final = {
+    field.name: field.type for field in MESSAGES.schema if field.name not in {*PLACE, "cbor", "sha256"}
+}
 
 
-def derive(fields: Fields, cbor: Sequence[bytes]) -> Columns:
-    """Give every column of `messages` but those of `PLACE`."""
+def derive(pieces: Pieces, decoded: Decoded) -> Columns:
+    """Give every column of `messages` but those of `PLACE`. No piece may be bad."""
+    parts = [(group.rows, _of_group(group)) for group in decoded.groups]
+    if decoded.fields or not parts:
+        parts.append((np.array([*decoded.fields], np.int64), _of_fields([*decoded.fields.values()])))
+    columns = {name: merged([(rows, part[name]) for rows, part in parts]) for name in _TYPES}
+    digests = b"".join([sha256(one).digest() for one in pieces.to_list()])
+    columns["cbor"] = pieces.array()
+    columns["sha256"] = pa.Array.from_buffers(pa.binary(32), len(pieces), [None, pa.py_buffer(digests)])
+    return columns
+
+
+def merged(parts: Sequence[tuple[Any, pa.Array]]) -> pa.Array:
+    """Put the parts of a column in the order of their rows, which together are all rows."""
+    if len(parts) == 1:
+        return parts[0][1]
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")
+    return pa.concat_arrays([part for _, part in parts]).take(pa.array(order))
+
+
+def _of_group(group: Group) -> Columns:
+    """Make the columns of messages of one layout."""
+    rows, fields, slots = len(group.rows), group.fields, group.slots
+    rack, gear = _source(fields["src"])
+    same = {"rack": rack, "gear": gear, "uns": fields["uns"], "schema": fields["schema"]}
+    same["meta"] = json_text(fields["meta"]) if "meta" in fields else None
+    columns = {name: pa.repeat(pa.scalar(value, _TYPES[name]), rows) for name, value in same.items()}
+    columns["ts"] = times(slots["ts"], _LAST_NS)
+    for name in ("id", "ref", "trace"):
+        columns[name] = hex_texts(slots[name]) if name in slots else pa.nulls(rows, _TYPES[name])
+    columns["raw"] = slots.get("raw", pa.nulls(rows, _TYPES["raw"]))
+    columns["data"] = _json(group.cells) if group.cells else pa.nulls(rows, _TYPES["data"])
+    return columns
+
+
+def _json(cells: Sequence[Cell]) -> pa.Array:
+    """Give each message's `data` as JSON, as `json_text` does."""
+    parts: list[Any] = []
+    for cell, before in zip(cells, ("{", *"," * (len(cells) - 1)), strict=True):
+        parts += [f"{before}{json_text(cell.tag)}:", cell.json]
+    rows = len(cells[0].columns["value"])
+    joined = pc.binary_join_element_wise(*parts, "}", "")
+    return joined if isinstance(joined, pa.Array) else pa.repeat(joined, rows)
+
+
+def _of_fields(fields: Sequence[dict[str, Any]]) -> Columns:
+    """Make the columns of messages that were decoded one by one."""
     sources = _Sources()
     origins = [sources[one["src"]] for one in fields]
     columns: dict[str, Any] = {
@@ -42,22 +94,15 @@ def derive(fields: Fields, cbor: Sequence[bytes]) -> Columns:
         "meta": _jsons(_get(fields, "meta")),
         "data": [json_text(data) if data else None for data in _get(fields, "data")],
         "raw": [*_get(fields, "raw")],
-        "cbor": cbor,
-        "sha256": [sha256(one).digest() for one in cbor],
     }
     return {name: _array(name, values) for name, values in columns.items()}
 
 
 def uuid_texts(ids: Sequence[bytes]) -> pa.Array:
     """Give ids of 16 bytes as text in the form of RFC 9562 §4, all at once. Raises ValueError."""
-    digits = b"".join(ids).hex().encode()
-    if len(digits) != 32 * len(ids) or any(len(one) != 16 for one in ids):
+    if any(len(one) != 16 for one in ids):
         raise ValueError("an id has 16 bytes")
-    texts = bytearray(b"-" * (36 * len(ids)))
-    for place, digit in enumerate(_DIGITS):
-        texts[digit::36] = digits[place::32]
-    offsets = pa.array(range(0, 36 * len(ids) + 1, 36), pa.int32()).buffers()[1]
-    return pa.StringArray.from_buffers(len(ids), offsets, pa.py_buffer(bytes(texts)))
+    return hex_texts(np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16))
 
 
 def uuid_text(value: bytes) -> str:
@@ -69,10 +114,10 @@ def uuid_text(value: bytes) -> str:
 
 
 def _array(name: str, values: Any) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, MESSAGES.schema.field(name).type)
+    return values if isinstance(values, pa.Array) else pa.array(values, _TYPES[name])
 
 
-def _get(fields: Fields, name: str) -> Iterable[Any]:
+def _get(fields: Iterable[dict[str, Any]], name: str) -> Iterable[Any]:
     return (one.get(name) for one in fields)
 
 
@@ -97,10 +142,14 @@ def _jsons(metas: Iterable[dict[str, str] | None]) -> list[str | None]:
     return texts
 
 
+def _source(src: str) -> tuple[str, str | None]:
+    rack, _, gear = src.partition("/")
+    return rack, gear or None
+
+
 class _Sources(dict[str, tuple[str, str | None]]):
     """Rack and gear of each `src`."""
 
     def __missing__(self, src: str) -> tuple[str, str | None]:
-        rack, _, gear = src.partition("/")
-        self[src] = found = rack, gear or None
+        self[src] = found = _source(src)
         return found

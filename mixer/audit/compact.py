@@ -22,7 +22,7 @@ from fluxrig.errors import AuditError
 from mixer.audit.entries import leaves_of
 from mixer.audit.layout import partition_of
 from mixer.audit.manifest import Commit, FileEntry
-from mixer.audit.samples import in_order
+from mixer.audit.order import in_order
 from mixer.audit.store import AuditStore, Draft
 from mixer.audit.tables import MESSAGES, TABLES, columns_of
 

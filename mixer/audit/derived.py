@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 
 from fluxrig.message import TAGS
-from mixer.audit.columns import Columns, Fields
+from mixer.audit.bulk.decode import Decoded
+from mixer.audit.columns import Columns
 from mixer.audit.events import ANOMALY, TRANSACTION, anomalies, transactions
 from mixer.audit.samples import samples
 from mixer.audit.tables import ANOMALIES, SAMPLES, TRANSACTIONS, Table
@@ -19,7 +20,7 @@ class Derived(NamedTuple):
 
     table: Table
     schema: str
-    make: Callable[[Fields, Columns], pa.RecordBatch]
+    make: Callable[[Decoded, Columns], Iterable[pa.RecordBatch]]
 
 
 DERIVED: Final = (
@@ -29,9 +30,14 @@ DERIVED: Final = (
 )
 
 
-def derived(fields: Fields, columns: Columns) -> Iterator[tuple[Table, pa.RecordBatch]]:
-    """Make the rows of each table that has some, in the order of the messages."""
-    schemas = {one["schema"] for one in fields}
+EVENTS: Final = frozenset({TRANSACTION, ANOMALY})
+"""Schemas whose tables are made from the fields of single messages."""
+
+
+def derived(decoded: Decoded, columns: Columns) -> Iterator[tuple[Table, pa.RecordBatch]]:
+    """Make the rows of each table that has some; `parquet.arrange` gives them their order."""
+    schemas = {group.fields["schema"] for group in decoded.groups}
+    schemas |= {one["schema"] for one in decoded.fields.values()}
     for one in DERIVED:
         if one.schema in schemas:
-            yield one.table, one.make(fields, columns)
+            yield from ((one.table, batch) for batch in one.make(decoded, columns))

@@ -6,12 +6,13 @@ it all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import pyarrow as pa
 
-from mixer.audit.columns import Columns, Fields
+from mixer.audit.bulk.decode import Decoded
+from mixer.audit.columns import Columns
 from mixer.audit.tables import ANOMALIES, TRANSACTIONS, Table
 from mixer.audit.values import json_text
 
@@ -22,21 +23,21 @@ ANOMALY: Final = "ot.anomaly/1"
 _SHARED: Final = ("ts", "uns", "rack", "id", "stream_seq")
 
 
-def transactions(fields: Fields, columns: Columns) -> pa.RecordBatch:
+def transactions(decoded: Decoded, columns: Columns) -> Iterator[pa.RecordBatch]:
     """Make the rows of the `ot.transaction/1` among some messages."""
-    return _events(TRANSACTIONS, TRANSACTION, _transaction, fields, columns)
+    yield _events(TRANSACTIONS, TRANSACTION, _transaction, decoded, columns)
 
 
-def anomalies(fields: Fields, columns: Columns) -> pa.RecordBatch:
+def anomalies(decoded: Decoded, columns: Columns) -> Iterator[pa.RecordBatch]:
     """Make the rows of the `ot.anomaly/1` among some messages."""
-    return _events(ANOMALIES, ANOMALY, _anomaly, fields, columns)
+    yield _events(ANOMALIES, ANOMALY, _anomaly, decoded, columns)
 
 
 def _events(
-    table: Table, schema: str, row_of: Callable[[Row], Row], fields: Fields, columns: Columns
+    table: Table, schema: str, row_of: Callable[[Row], Row], decoded: Decoded, columns: Columns
 ) -> pa.RecordBatch:
-    places = [place for place, one in enumerate(fields) if one["schema"] == schema]
-    rows = [row_of(fields[place].get("data", {})) for place in places]
+    places = [place for place, one in decoded.fields.items() if one["schema"] == schema]
+    rows = [row_of(decoded.fields[place].get("data", {})) for place in places]
     taken = pa.array(places, pa.int32())
     own = {name: [row.get(name) for row in rows] for name in table.schema.names if name not in _SHARED}
     return table.batch({**own, **{name: columns[name].take(taken) for name in _SHARED}})

@@ -1,44 +1,91 @@
-"""One message that the hub stored, taken apart: it carries one fluxMsg or many."""
+"""One message that the hub stored, and the fluxMsgs that it carries: one or many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fluxrig.bus import Stored
 from fluxrig.codec import decode_sequence_strict
+from mixer.audit.bulk.decode import Decoded, decode
+from mixer.audit.bulk.pieces import Pieces, cut
+from mixer.audit.derived import EVENTS
 from mixer.audit.origin import Marks, Origin, origin
 
 
 @dataclass(slots=True)
 class Parcel:
-    """What has rows (`fields` and `cbor`, message by message), and why the rest has none (`reason`)."""
+    """Where in its payload the messages end, how many of them came before, and why the rest has no rows."""
 
     stored: Stored
     origin: Origin
-    first: int | None = None
-    """The number at its leaf of the first message here."""
-    fields: Sequence[dict[str, Any]] = ()
-    cbor: Sequence[bytes] = ()
-    reason: str = field(default="")
+    ends: Any
+    """Offsets in the payload, int64."""
+    repeated: int = 0
+    reason: str = ""
+
+    @property
+    def rows(self) -> int:
+        return len(self.ends) - self.repeated
+
+    @property
+    def first(self) -> int | None:
+        """The number at its leaf of the first message that has a row."""
+        return None if self.origin.leaf_seq is None else self.origin.leaf_seq + self.repeated
+
+    def count(self, marks: Marks) -> None:
+        """Take its numbers; what came before gets no row."""
+        messages = len(self.ends) or self.origin.messages
+        self.repeated = min(marks.repeated(self.origin, messages), len(self.ends))
+        if self.repeated:
+            self.reason = f"{self.repeated} of {messages} messages came before"
+
+    def set_aside(self, reason: str) -> None:
+        """Leave it no row but that of the quarantine."""
+        self.ends, self.repeated, self.reason = self.ends[:0], 0, reason
 
 
-def unpack(stored: Stored, marks: Marks) -> Parcel:
-    """Take one stored message apart; `marks` moves on. Whatever it holds, this does not raise."""
-    where = origin(stored)
+def unpack(stored: Sequence[Stored], marks: Marks) -> tuple[list[Parcel], Pieces, Decoded]:
+    """Take some stored messages apart; `marks` moves on. Whatever they hold, this does not raise."""
+    pieces, counts = cut([item.payload for item in stored])
+    limits = np.cumsum([0, *counts])
+    begins = np.cumsum([0, *(len(item.payload) for item in stored)])
+    parcels = [
+        Parcel(item, origin(item), pieces.ends[limits[place] : limits[place + 1]] - begins[place])
+        for place, item in enumerate(stored)
+    ]
+    decoded = decode(pieces, EVENTS)
+    doubtful = set((np.searchsorted(limits, decoded.bad, side="right") - 1).tolist())
+    for place in doubtful:
+        _look_closer(parcels[place])
+    for parcel in parcels:
+        parcel.count(marks)
+    if doubtful or any(parcel.repeated for parcel in parcels):
+        pieces = joined(parcels)
+        decoded = decode(pieces, EVENTS)
+    return parcels, pieces, decoded
+
+
+def joined(parcels: Sequence[Parcel]) -> Pieces:
+    """Give the messages that have rows."""
+    begins = np.cumsum([0, *(len(parcel.stored.payload) for parcel in parcels)])
+    starts, ends = [begins[:0]], [begins[:0]]
+    for begin, parcel in zip(begins, parcels, strict=False):
+        own = np.append(0, parcel.ends) + begin
+        starts.append(own[:-1][parcel.repeated :])
+        ends.append(own[1:][parcel.repeated :])
+    payloads = (parcel.stored.payload for parcel in parcels)
+    return Pieces.of(payloads, np.concatenate(starts), np.concatenate(ends))
+
+
+def _look_closer(parcel: Parcel) -> None:
+    """Cut a payload message by message; one that can't be is set aside."""
     try:
-        pairs = decode_sequence_strict(stored.payload)
+        pairs = decode_sequence_strict(parcel.stored.payload)
     except Exception as error:  # noqa: BLE001 - a message may be anything; the ones behind it must go on
-        marks.repeated(where, where.messages)
-        return Parcel(stored, where, reason=f"{type(error).__name__}: {error}")
-    repeated = marks.repeated(where, len(pairs))
-    reason = f"{repeated} of {len(pairs)} messages came before" if repeated else ""
-    first = None if where.leaf_seq is None else where.leaf_seq + repeated
-    fields = [message.fields for message, _ in pairs[repeated:]]
-    return Parcel(stored, where, first, fields, [cbor for _, cbor in pairs[repeated:]], reason)
-
-
-def set_aside(parcel: Parcel, reason: str) -> Parcel:
-    """Give a parcel that has no rows but that of the quarantine."""
-    return Parcel(parcel.stored, parcel.origin, reason=reason)
+        parcel.set_aside(f"{type(error).__name__}: {error}")
+    else:
+        parcel.ends = np.cumsum([len(cbor) for _, cbor in pairs], dtype=np.int64)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mixer.audit.samples import in_order
+from mixer.audit.order import in_order
 from mixer.audit.tables import Table
 
 ROW_GROUP: Final = 1 << 17

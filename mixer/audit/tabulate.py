@@ -1,4 +1,4 @@
-"""From a run of stored messages to Arrow batches by table and day. Pure: any process may run it."""
+"""From a run of stored messages to Arrow batches by table and day."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from datetime import UTC, datetime
 from itertools import chain, groupby
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from fluxrig.bus import Stored
+from mixer.audit.bulk.decode import Decoded, decode
+from mixer.audit.bulk.pieces import Pieces
 from mixer.audit.columns import Columns, derive
-from mixer.audit.derived import derived
+from mixer.audit.derived import EVENTS, derived
 from mixer.audit.entries import leaves_of
 from mixer.audit.origin import Marks
-from mixer.audit.parcel import Parcel, set_aside, unpack
+from mixer.audit.parcel import Parcel, joined, unpack
 from mixer.audit.tables import MESSAGES, QUARANTINE, Table
 
 _DAY_NS: Final = 86_400 * 10**9
 _CHUNK_BYTES: Final = 2 << 20
+_TYPES: Final = {field.name: field.type for field in MESSAGES.schema}
 
 Batches = dict[tuple[str, str], list[pa.RecordBatch]]
 
@@ -37,8 +41,6 @@ class Tabulated:
     """
     leaves: dict[tuple[str, str], bytearray] = field(default_factory=dict)
     """The leaf hashes of the rows of `batches`, one after another; none of derived tables."""
-    firsts: dict[str, int] = field(default_factory=dict)
-    """By leaf: the number of the first message among these."""
     marks: dict[str, int] = field(default_factory=dict)
     """By leaf: the number of the last message among these."""
     racks: dict[str, int] = field(default_factory=dict)
@@ -69,18 +71,14 @@ class Tabulated:
         self.size += other.size
         self.nbytes += other.nbytes
 
-    def follows(self, marks: Marks) -> bool:
-        """Tell whether this, made without looking back, has no message that came before."""
-        return all(first > marks.get(leaf, -1) for leaf, first in self.firsts.items())
-
 
 def tabulate(stream: str, stored: Sequence[Stored], marks: Marks) -> Tabulated:
     """Turn a run of stored messages, at least one, into batches; `marks` moves on with them."""
     result = Tabulated(stored[0].seq, stored[-1].seq)
     for day, run in groupby(stored, lambda item: item.time_ns // _DAY_NS):
         for chunk in _chunks(run):
-            parcels = [unpack(item, marks) for item in chunk]
-            for table, batch in _batches(stream, parcels):
+            parcels, pieces, decoded = unpack(chunk, marks)
+            for table, batch in _batches(stream, parcels, pieces, decoded):
                 result.add(table, _date(day), batch)
             _note(result, parcels, marks)
     return result
@@ -92,7 +90,6 @@ def _note(result: Tabulated, parcels: list[Parcel], marks: Marks) -> None:
         if rack:
             result.racks[rack] = parcel.stored.time_ns
         if leaf is not None and first is not None:
-            result.firsts[leaf] = min(first, result.firsts.get(leaf, first))
             result.marks[leaf] = marks[leaf]
 
 
@@ -110,27 +107,30 @@ def _chunks(stored: Iterable[Stored]) -> Iterator[list[Stored]]:
         yield chunk
 
 
-def _batches(stream: str, parcels: list[Parcel]) -> Iterator[tuple[Table, pa.RecordBatch]]:
+def _batches(
+    stream: str, parcels: list[Parcel], pieces: Pieces, decoded: Decoded
+) -> Iterator[tuple[Table, pa.RecordBatch]]:
     """Make the batches of some parcels; where a column refuses a value, halve them until it stands alone."""
     try:
-        made = [*_made(stream, parcels)]
+        made = [*_made(stream, parcels, pieces, decoded)]
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         if len(parcels) == 1:
-            aside = set_aside(parcels[0], f"no row can hold it: {error}")
-            yield QUARANTINE, QUARANTINE.batch(_quarantine(stream, [aside]))
-        else:
-            yield from _batches(stream, parcels[: len(parcels) // 2])
-            yield from _batches(stream, parcels[len(parcels) // 2 :])
+            parcels[0].set_aside(f"no row can hold it: {error}")
+            yield QUARANTINE, QUARANTINE.batch(_quarantine(stream, parcels))
+            return
+        for half in (parcels[: len(parcels) // 2], parcels[len(parcels) // 2 :]):
+            own = joined(half)
+            yield from _batches(stream, half, own, decode(own, EVENTS))
     else:
         yield from ((table, batch) for table, batch in made if batch.num_rows)
 
 
-def _made(stream: str, parcels: list[Parcel]) -> Iterator[tuple[Table, pa.RecordBatch]]:
-    fields = [one for parcel in parcels for one in parcel.fields]
-    cbor = [one for parcel in parcels for one in parcel.cbor]
-    messages = MESSAGES.batch({**_places(stream, parcels), **derive(fields, cbor)})
-    yield MESSAGES, messages
-    yield from derived(fields, columns_of(messages))
+def _made(
+    stream: str, parcels: list[Parcel], pieces: Pieces, decoded: Decoded
+) -> Iterator[tuple[Table, pa.RecordBatch]]:
+    columns = _places(stream, parcels) | derive(pieces, decoded)
+    yield MESSAGES, MESSAGES.batch(columns)
+    yield from derived(decoded, columns)
     if aside := [parcel for parcel in parcels if parcel.reason]:
         yield QUARANTINE, QUARANTINE.batch(_quarantine(stream, aside))
 
@@ -139,21 +139,19 @@ def columns_of(batch: pa.RecordBatch) -> Columns:
     return dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
-def _places(stream: str, parcels: list[Parcel]) -> dict[str, list[Any]]:
-    places: dict[str, list[Any]] = {
-        "stream": [],
-        "stream_seq": [],
-        "received": [],
-        "leaf": [],
-        "leaf_seq": [],
+def _places(stream: str, parcels: list[Parcel]) -> Columns:
+    rows = [parcel.rows for parcel in parcels]
+    of = np.repeat(np.arange(len(parcels)), rows)
+    firsts = np.array([-1 if parcel.first is None else parcel.first for parcel in parcels], np.int64)
+    within = np.arange(len(of)) - np.repeat(np.cumsum([0, *rows])[:-1], rows)
+    own: dict[str, list[Any]] = {
+        "stream_seq": [parcel.stored.seq for parcel in parcels],
+        "received": [parcel.stored.time_ns for parcel in parcels],
+        "leaf": [parcel.origin.leaf for parcel in parcels],
     }
-    for parcel in parcels:
-        count, first = len(parcel.cbor), parcel.first
-        places["stream"] += [stream] * count
-        places["stream_seq"] += [parcel.stored.seq] * count
-        places["received"] += [parcel.stored.time_ns] * count
-        places["leaf"] += [parcel.origin.leaf] * count
-        places["leaf_seq"] += [None] * count if first is None else range(first, first + count)
+    places = {name: pa.array(values, _TYPES[name]).take(pa.array(of)) for name, values in own.items()}
+    places["stream"] = pa.repeat(pa.scalar(stream), len(of))
+    places["leaf_seq"] = pa.array(firsts[of] + within, mask=firsts[of] < 0)
     return places
 
 

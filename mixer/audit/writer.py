@@ -1,30 +1,28 @@
 """The audit writer: one stream of the hub into the store, each message once.
 
-It acknowledges to the hub only what is committed. While one commit is written, the rows of the next are made,
-by worker processes when there are many; it holds no more than these two, and takes no more while the disk
-refuses. Arrow and Parquet work runs in threads, so that the loop keeps serving.
+It acknowledges to the hub only what is committed. While one commit is written, the rows of the next are made;
+it holds no more than these two, and takes no more while the disk refuses. Arrow and Parquet work runs in
+threads, so that the loop keeps serving.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 
-from fluxrig.bus import Bus, Consumer, Stored, StreamState, stream_state
+from fluxrig.bus import Bus, Consumer, StreamState, stream_state
 from fluxrig.errors import BusError
 from mixer.audit.origin import Marks
 from mixer.audit.state import Progress
 from mixer.audit.store import AuditStore
 from mixer.audit.tables import QUARANTINE
 from mixer.audit.tabulate import Tabulated, tabulate
-from mixer.audit.workers import Workers, parts
 
 _FETCH: Final = 2000
 """How many stored messages, each of one fluxMsg or many, are decoded at a time."""
@@ -63,7 +61,6 @@ class Writer:
         self._roll = roll or Roll()
         self._on_commit = on_commit
         self._stopping = asyncio.Event()
-        self._workers = Workers()
 
     @property
     def progress(self) -> Progress:
@@ -75,12 +72,6 @@ class Writer:
 
     async def run(self) -> None:
         """Write until stopped. An outage of the hub or of the disk is waited out."""
-        try:
-            await self._run()
-        finally:
-            self._workers.close()
-
-    async def _run(self) -> None:
         delay = _BACKOFF_S[0]
         while not self._stopping.is_set():
             try:
@@ -123,47 +114,18 @@ class Writer:
         loop = asyncio.get_running_loop()
         run: Tabulated | None = None
         due = loop.time() + self._roll.age_s
-        waiting: deque[tuple[Sequence[Stored], asyncio.Task[Tabulated]]] = deque()
-        try:
-            while not self._stopping.is_set():
-                stored = await consumer.fetch(_FETCH, min(_LISTEN_S, max(0.0, due - loop.time())))
-                if stored and run is None and not waiting:
-                    due = loop.time() + self._roll.age_s
-                for part in parts(stored):
-                    made = self._workers.tabulate(self.stream, part)
-                    waiting.append((part, asyncio.create_task(made)))
-                    while len(waiting) > self._workers.count + 1:
-                        run = await self._take(run, waiting, marks)
-                while waiting and (waiting[0][1].done() or not stored or loop.time() >= due):
-                    run = await self._take(run, waiting, marks)
-                if run is None and not waiting:
-                    due = loop.time() + self._roll.age_s
-                elif run is not None and (loop.time() >= due or self._is_full(run)):
-                    break
-            while waiting:
-                run = await self._take(run, waiting, marks)
-        finally:
-            for _, task in waiting:
-                task.cancel()
-        return run
-
-    async def _take(
-        self,
-        run: Tabulated | None,
-        waiting: deque[tuple[Sequence[Stored], asyncio.Task[Tabulated]]],
-        marks: Marks,
-    ) -> Tabulated:
-        """Append the first part that is waited for; one that repeats what came before is made anew."""
-        stored, task = waiting[0]
-        part = await task
-        waiting.popleft()
-        if part.follows(marks):
-            marks |= part.marks
-        else:
-            part = await asyncio.to_thread(tabulate, self.stream, stored, marks)
-        if run is None:
-            return part
-        run.extend(part)
+        while not self._stopping.is_set():
+            stored = await consumer.fetch(_FETCH, min(_LISTEN_S, max(0.0, due - loop.time())))
+            if run is None:
+                due = loop.time() + self._roll.age_s
+            if stored:
+                made = await asyncio.to_thread(tabulate, self.stream, stored, marks)
+                if run is None:
+                    run = made
+                else:
+                    run.extend(made)
+            if run is not None and (loop.time() >= due or self._is_full(run)):
+                break
         return run
 
     def _is_full(self, run: Tabulated) -> bool:
