@@ -6,4 +6,5 @@ desk        decides what to answer a Rack that asks
 issuer      makes certificates and JWTs
 server      takes enrolments over TLS, within limits
 operator    what `mixer racks` and `mixer join-token` ask of the running Mixer
+service     all of it, as a part of the running Mixer
 """
