@@ -1,11 +1,13 @@
 """Tags from a table with one tag a line, as machine builders hand them over. Pure.
 
-The first line names the columns: `name`, `at` and any other key of a tag. Cells are parted by commas,
-semicolons or tabs, whichever the first line uses. Lines that are empty or begin with `#` are passed over.
+The first line names the columns: `name`, `at` and any other key of a tag; one without a name is passed over.
+Cells are parted by commas, semicolons or tabs, whichever the first line uses. Lines that are empty or begin
+with `#` are passed over.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -13,17 +15,19 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fluxrig.modbus import csv_words
 from fluxrig.modbus.tag_config import MAX_TAGS, TagConfig
 from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark, nearest, shown
 from fluxrig.rackfile.nodes import resolve
 from fluxrig.rackfile.words import wants
 
-ALIASES: Final[Mapping[str, str]] = {"tag": "name", "address": "at", "register": "at"}
-COMMENTS: Final = frozenset({"comment", "description", "remark"})
 LISTS: Final = frozenset({"allowed"})
 """Columns whose cells are lists, parted by `|`."""
 
 _MAX_NAME: Final = 128
+_TEXTS: Final = frozenset({"at", "every", "unit", csv_words.TABLE})
+_SEPARATOR_LINE: Final = re.compile(r"sep=.", re.IGNORECASE)
+"""What spreadsheets write before the columns; the columns say it, too."""
 T = TypeVar("T", bound=TagConfig)
 
 
@@ -37,7 +41,11 @@ class Cell:
 
 def read_tags(text: str, model: type[T], faults: Faults) -> tuple[dict[str, T], dict[str, Mark]]:
     """Give the tags of a CSV text and where each stands, adding a fault for all that is wrong."""
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
+    lines = [
+        (n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip(" ,;\t") and line[0] != "#"
+    ]
+    if lines and _SEPARATOR_LINE.fullmatch(lines[0][1]):
+        del lines[0]
     if not lines:
         faults.stop(WHOLE_FILE, "the file is empty; begin with a line of columns, such as name,at,type")
     separator = max(",;\t", key=lines[0][1].count)
@@ -51,7 +59,11 @@ def read_tags(text: str, model: type[T], faults: Faults) -> tuple[dict[str, T], 
         cells = _cells(number, line, separator, faults)
         if cells is None or not _counts(number, cells, columns, faults):
             continue
-        row = {name: cell for name, cell in zip(columns, cells, strict=False) if name and cell.text}
+        row = {
+            name: Cell(cell.column, csv_words.cell(name, cell.text, separator))
+            for name, cell in zip(columns, cells, strict=False)
+            if name and cell.text
+        }
         _take(number, row, model, faults, tags=tags, marks=marks)
     if not tags and not faults:
         faults.add(Mark(lines[0][0], 1), "the file has columns, but no tags")
@@ -60,23 +72,23 @@ def read_tags(text: str, model: type[T], faults: Faults) -> tuple[dict[str, T], 
 
 def _columns(number: int, line: str, separator: str, model: type[T], faults: Faults) -> list[str]:
     """Give the key of each column, "" for one that is passed over."""
-    known = ["name", *model.model_fields]
+    known = ["name", csv_words.TABLE, *model.model_fields]
     names: list[str] = []
     for cell in _cells(number, line, separator, faults) or ():
-        word = ALIASES.get(cell.text.lower(), cell.text.lower())
+        word = csv_words.column(cell.text)
         mark = Mark(number, cell.column)
         if word in names and word:
             faults.add(mark, f"the column {shown(cell.text)} is there twice; keep one")
-        elif word and word not in known and word not in COMMENTS:
-            faults.add(mark, f"there is no column {shown(cell.text)}{nearest(word, [*known, *ALIASES])}")
-        names.append("" if word in COMMENTS else word)
+        elif word and word not in known and word not in csv_words.COMMENTS:
+            word, hint = "", nearest(word, [*known, *csv_words.ALIASES])
+            faults.add(mark, f"there is no column {shown(cell.text)}{hint}; without a name it is passed over")
+        names.append("" if word in csv_words.COMMENTS else word)
     for name in ("name", "at"):
-        if name not in names and not faults:
-            faults.add(
-                Mark(number, 1), f"the column {name!r} is missing; begin with a line such as name,at,type"
-            )
-    if faults:
-        raise faults.error()
+        if name not in names:
+            if not faults:
+                missing = f"the column {name!r} is missing; begin with a line such as name,at,type"
+                faults.add(Mark(number, 1), missing)
+            raise faults.error()
     return names
 
 
@@ -111,10 +123,11 @@ def _take(
     elif name in marks:
         faults.add(mark, f"there is a tag {shown(name)} at line {marks[name].line} already; keep one of them")
     marks.setdefault(name, mark)
+    values = {key: _value(key, cell.text, row) for key, cell in row.items() if key != "name"}
+    if (table := values.pop(csv_words.TABLE, None)) is not None:
+        values["at"] = csv_words.place(table, row["at"].text)
     try:
-        tags[name] = model.model_validate(
-            {key: _value(key, cell.text, row) for key, cell in row.items() if key != "name"}
-        )
+        tags[name] = model.model_validate(values)
     except ValidationError as error:
         for details in _first_of_each(error.errors(include_url=False, include_input=False)):
             key = str(details["loc"][0]) if details["loc"] else ""
@@ -136,7 +149,7 @@ def _value(key: str, text: str, row: Mapping[str, Cell]) -> Any:
     if key in LISTS:
         is_text = "type" in row and row["type"].text == "string"
         return [part.strip() if is_text else resolve(part.strip()) for part in text.split("|")]
-    return text if key in ("at", "every", "unit") else resolve(text)
+    return text if key in _TEXTS else resolve(text)
 
 
 def _explain(key: str, text: str, details: ErrorDetails) -> str:

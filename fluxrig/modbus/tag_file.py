@@ -3,6 +3,7 @@ file, line and column."""
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,11 +60,18 @@ def load_tag_list(path: Path, model: type[T], *, partial: bool = False) -> TagLi
     to find between the tags.
     """
     faults = Faults(str(path))
-    text = source.text(source.read(path, faults), faults)
+    text = source.text(_as_utf8(source.read(path, faults)), faults)
     tags, marks = read_tags(text, model, faults)
     if faults and not partial:
         raise faults.error()
     return TagList(str(path), tags, marks, faults.error().faults if faults else ())
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """Take the "Unicode text" of spreadsheets, which is UTF-16, by the mark at its beginning."""
+    if not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content
+    return content.decode("utf-16", "replace").encode()
 
 
 def load_profile(path: Path, model: type[M]) -> ProfileFile[M]:

@@ -219,3 +219,41 @@ def test_the_examples_are_right():
     assert {unit.name: len(unit.tags) for unit in config.units} == {"north": 5, "south": 5, "press": 5}
     assert str(config.units[0].decoded["temperature"].at) == "input/0"
     assert str(config.units[2].decoded["running"].at) == "coil/0"
+
+
+def test_a_spreadsheet_of_a_machine_builder_is_understood(check, tmp_path):
+    """Byte order marks, decimal commas, rows of separators, their words for columns, types and tables."""
+    lines = """\
+sep=;
+Tag Name;Register Type;Address;Data Type;Word Order;Factor;Units;
+Pressure;Holding Registers;16;REAL;cdab;0,5;bar;DB1.DBD0
+;;;;;;;
+Speed;input register;0x20;Int;;;1/min;
+
+Ready;Coils;3;BOOL;;;;
+Total;holding;40;LReal;ghefcdab;;;
+"""
+    for encoding in ("utf-8-sig", "utf-16", "utf-8"):
+        (tmp_path / "list.csv").write_bytes(lines.replace("\n", "\r\n").encode(encoding))
+        config, faults = check("    tag_list: list.csv")
+        assert faults == []
+        tags = config.units[0].decoded.values()
+        assert [(tag.name, str(tag.at), tag.type, tag.order, tag.scale) for tag in tags] == [
+            ("Pressure", "holding/16", "float32", "CDAB", 0.5),
+            ("Speed", "input/32", "int16", "ABCD", None),
+            ("Ready", "coil/3", "bool", "ABCD", None),
+            ("Total", "holding/40", "float64", "GHEFCDAB", None),
+        ]
+
+
+def test_a_column_that_nobody_knows_hides_no_other_fault(check):
+    """It is told with the lines' own faults, and how to have it passed over."""
+    _, faults = check("    tag_list: t.csv", t_csv="name,at,PLC var\na,holding/70000,x\nb,holding/0,DB1\n")
+    assert [fault.partition(": ")[0] for fault in faults] == ["t.csv:1:9", "t.csv:2:3"]
+    assert "without a name it is passed over" in faults[0]
+
+
+def test_a_comma_between_commas_is_no_decimal_comma(check):
+    """Where commas part the cells, a number with one is two cells or a slip in quotes: never a guess."""
+    _, [fault] = check("    tag_list: t.csv", t_csv='name,at,scale\na,holding/0,"0,5"\n')
+    assert fault.startswith("t.csv:2:13: 'scale' must be a number")
