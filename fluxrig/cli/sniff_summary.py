@@ -122,6 +122,7 @@ class Summary:
         "ot.link/1": _link,
         "ot.capture/1": _counters,
         "ot.value/1": _nothing,
+        "fluxrig.tags/1": _nothing,
     }
 
 

@@ -45,6 +45,11 @@ class Change(NamedTuple):
             fields["name"], fields["type"] = self.named.tag.name, self.named.tag.type
         return fields
 
+    def meta(self) -> dict[str, str]:
+        """Give the unit of a tag's value, as a poller's `meta` has it."""
+        named = self.named
+        return {f"unit.{named.tag.name}": named.unit} if named is not None and named.unit else {}
+
     def encode(self, flow: Flow, unit: int, frame: int) -> tuple[bytes, ...] | None:
         """Give the same as CBOR, in parts, if this is a register or bit without a name that had a value."""
         old, new = self.old, self.new

@@ -19,7 +19,7 @@ from gears.network_sniffer.capture_filter import parse_filter
 
 PORT: Final = 502
 
-Kind: TypeAlias = Literal["transaction", "value", "anomaly", "asset", "link", "capture"]
+Kind: TypeAlias = Literal["transaction", "value", "tags", "anomaly", "asset", "link", "capture"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
@@ -106,8 +106,8 @@ class Config(GearConfig):
     """Whether the interface takes frames that are addressed to others. A mirror port sends such, so say true
     there."""
     emit: tuple[Kind, ...] = Field(default=KINDS, min_length=1)
-    """Which events become messages: transaction, value, anomaly, asset, link, capture. Ids do not depend on
-    what is left out."""
+    """Which events become messages: transaction, value, tags, anomaly, asset, link, capture. Ids do not
+    depend on what is left out."""
     devices: dict[Annotated[str, AfterValidator(_segment)], DeviceConfig] = Field(default={}, max_length=4096)
     """Devices whose registers have names. Their values go to the UNS path that a gear of this name would have
     in this Rack, so that polled and sniffed values of one device are in one place."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fluxrig.cbor import OPEN, pieces
 from fluxrig.codec import Carried
-from fluxrig.message import FluxMsg
+from fluxrig.message import TAGS, FluxMsg
 
 TRANSACTION: Final = "ot.transaction/1"
 ANOMALY: Final = "ot.anomaly/1"
@@ -20,6 +20,7 @@ LINK: Final = "ot.link/1"
 KINDS: Final = {
     "transaction": TRANSACTION,
     "value": VALUE,
+    "tags": TAGS,
     "anomaly": ANOMALY,
     "asset": ASSET,
     "link": LINK,

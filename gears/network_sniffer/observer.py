@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from fluxrig.message import TAGS
 from gears.network_sniffer.asset import Asset
 from gears.network_sniffer.baseline import Baseline
 from gears.network_sniffer.change import Change
@@ -48,7 +50,7 @@ class Observer:
         self._changed: dict[str, Asset] = {}
         self._macs: dict[str, str] = {}
         self._repeats = Repeats(FINDINGS)
-        self._wants_values = recorder.wants(VALUE)
+        self._wants_values = recorder.wants(VALUE) or recorder.wants(TAGS)
 
     def flow(self, client: End, server: End, traits: Traits, ts: int) -> Flow:
         """Give the flow of a connection whose protocol and roles are known now."""
@@ -89,8 +91,11 @@ class Observer:
         link = flow.link
         link.count(gist, ts, asked_ts)
         if gist.certain and self._wants_values:
-            for change in self._values.changes(flow, gist):
+            changes = self._values.changes(flow, gist)
+            for change in changes:
                 self._report_value(flow, gist.place[0], ts, change, ident)
+            if named := [change for change in changes if change.named is not None]:
+                self._report_tags(named, ts, ident)
         if gist.place not in link.known or gist.refused:
             self._look_closer(flow, gist, ts)
         if gist.objects is not None:
@@ -161,8 +166,13 @@ class Observer:
         if encoded is not None:
             self.recorder.encoded(VALUE, ts, encoded, ident)
             return
-        uns, meta = None, None
-        if change.named is not None and change.device is not None:
-            uns, measure = change.device.uns, change.named.unit
-            meta = {f"unit.{change.named.tag.name}": measure} if measure else None
-        self.recorder.event(VALUE, ts, change.fields(flow, unit, frame), uns=uns, meta=meta, ref=ident)
+        fields = change.fields(flow, unit, frame)
+        uns = None if change.device is None else change.device.uns
+        self.recorder.event(VALUE, ts, fields, uns=uns, meta=change.meta(), ref=ident)
+
+    def _report_tags(self, changes: Sequence[Change], ts: int, ident: bytes | None) -> None:
+        """Tell the tags that one exchange changed as a poller would: all belong to one device."""
+        data = {change.named.tag.name: change.new for change in changes if change.named is not None}
+        meta = {name: text for change in changes for name, text in change.meta().items()}
+        uns = None if changes[0].device is None else changes[0].device.uns
+        self.recorder.event(TAGS, ts, data, uns=uns, meta=meta, ref=ident)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from fluxrig.modbus.tag import Value
@@ -67,7 +67,7 @@ class Values:
         self._devices = devices
         self._images: dict[Key, Image] = {}
 
-    def changes(self, flow: Flow, gist: Gist) -> Iterable[Change]:
+    def changes(self, flow: Flow, gist: Gist) -> Sequence[Change]:
         """Take an exchange that went well and whose pairing is certain; give what it changed, or showed."""
         fields = gist.fields
         written: Sequence[Change] = ()

@@ -141,6 +141,13 @@ async def test_named_values(wire, tmp_path):
     assert {message.uns for message in named} == {"acme/lyon/press"}
     assert named[0].meta == {"unit.pressure": "bar"}
     assert decode(encode(named[0])) == named[0]
+    tags = [message for message in workbench.out if message.schema == "fluxrig.tags/1"]
+    assert [(message.uns, message.data, message.meta) for message in tags] == [
+        ("acme/lyon/press", {"pressure": 4.25, "level": -1.0}, {"unit.pressure": "bar"}),
+        ("acme/lyon/press", {"level": 2.0}, {}),
+    ]
+    assert [message.ref for message in tags] == [named[0].ref, named[2].ref]
+    assert tags[0].ts == named[0].ts
     raw = [message for message in values if "name" not in message.data]
     assert [(m.data["address"], m.data["old"], m.data["new"]) for m in raw] == [(13, 1, 2)]
     assert raw[0].uns == "acme/lyon/tap"
