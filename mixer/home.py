@@ -34,8 +34,8 @@ class Keeping:
     """What may wait on the disk while the bucket is away."""
     standby: bool = False
     """Whether to wait for a Mixer that has the folder, and follow it."""
-    hourly: bool = False
-    """Whether each hour is a partition of its own, not each day."""
+    hourly: bool | None = None
+    """Whether each hour is a partition of its own, not each day; None is for who writes no rows."""
     policy: Policy = field(default_factory=Policy)
 
 
@@ -72,7 +72,7 @@ async def opened(folder: Folder, keeping: Keeping, stop: asyncio.Event) -> Async
         url = keeping.url or (store if isinstance(store := folder.store, str) else "")
         if not url:
             local = await asyncio.to_thread(AuditStore, folder.audit)
-            local.check_partition(hourly=keeping.hourly)
+            _check_partition(local, keeping)
             yield Home(local, keeping.policy)
             return
         lease = Lease(Objects(Address.parse(url)))
@@ -80,7 +80,7 @@ async def opened(folder: Folder, keeping: Keeping, stop: asyncio.Event) -> Async
             yield None
             return
         spool = await asyncio.to_thread(Spool, folder.audit, url, limit_bytes=keeping.spool_bytes)
-        spool.check_partition(hourly=keeping.hourly)
+        _check_partition(spool, keeping)
         folder.keep_url(url)
         shipping = Shipping(spool, lease)
         try:
@@ -88,6 +88,11 @@ async def opened(folder: Folder, keeping: Keeping, stop: asyncio.Event) -> Async
         finally:
             with suppress(Fenced):
                 await shipping.finish()
+
+
+def _check_partition(store: AuditStore, keeping: Keeping) -> None:
+    if keeping.hourly is not None:
+        store.check_partition(hourly=keeping.hourly)
 
 
 async def _hold(folder: Folder, keeping: Keeping, stop: asyncio.Event, stack: ExitStack) -> bool:

@@ -84,7 +84,8 @@ class Policy(BaseModel):
     def load(cls, path: Path) -> Policy:
         """Read a file. Raises AuditError that says where it is wrong."""
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
+            found = yaml.safe_load(path.read_text("utf-8"))
+            return cls.model_validate({} if found is None else found)
         except OSError as error:
             raise AuditError(f"{path} can't be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:

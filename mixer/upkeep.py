@@ -10,12 +10,15 @@ from pydantic import ValidationError
 
 from fluxrig.bus import Bus, Token
 from fluxrig.errors import AuditError, FluxrigError
+from mixer.audit.lease import TIME_S
 from mixer.audit.store import AuditStore
 from mixer.audit.upkeep import Task, perform
 from mixer.folder import Folder, FolderTaken
+from mixer.home import Keeping, opened
 
 UPKEEP: Final = "fluxrig.mixer.upkeep"
 _PATIENCE_S: Final = 3600.0
+_LEASE_S: Final = 1.5 * TIME_S
 
 
 async def ask(folder: Folder, task: Task) -> dict[str, Any]:
@@ -24,8 +27,7 @@ async def ask(folder: Folder, task: Task) -> dict[str, Any]:
         raise AuditError(f"there is no audit store at {folder.audit}; give the Mixer's --data folder")
     found = folder.running()
     try:
-        with folder.held():
-            return perform(AuditStore(folder.audit), task)
+        return await _do(folder, task)
     except FolderTaken:
         if found is None:  # it is starting or stopping
             raise
@@ -35,6 +37,16 @@ async def ask(folder: Folder, task: Task) -> dict[str, Any]:
     if error := done.pop("error", None):
         raise AuditError(error)
     return done
+
+
+async def _do(folder: Folder, task: Task) -> dict[str, Any]:
+    """Do a task here, unless a Mixer elsewhere writes to the bucket."""
+    too_long = asyncio.Event()
+    asyncio.get_running_loop().call_later(_LEASE_S, too_long.set)
+    async with opened(folder, Keeping(), too_long) as home:
+        if home is None:
+            raise AuditError(f"a Mixer elsewhere writes to {folder.store}, or it is away; run this beside it")
+        return await asyncio.to_thread(perform, home.store, task)
 
 
 async def answer(store: AuditStore, payload: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -379,7 +380,9 @@ def compact(
     """
     from mixer.audit.upkeep import Task
 
-    done = _upkeep(data, Task(do="compact", target_mib=target, dry_run=dry_run))
+    done = _upkeep(data, plan := Task(do="compact", target_mib=target, dry_run=True))
+    if not dry_run:
+        done = _merge(data, plan, done["groups"])
     if as_json:
         print_json(done)
     elif dry_run:
@@ -389,6 +392,20 @@ def compact(
     else:
         sizes = f"{done['bytes_before'] / 2**20:.1f} to {done['bytes_after'] / 2**20:.1f} MiB"
         typer.echo(f"merged {done['files_before']} files into {done['files_after']}, {sizes}")
+
+
+def _merge(data: Path | None, plan: Any, groups: int) -> dict[str, Any]:
+    """Merge group by group, each asked for by itself; what comes meanwhile is left for the next time."""
+    task, totals = plan.model_copy(update={"dry_run": False, "groups": 1}), Counter[str]()
+    with progress("merges") as advance:
+        for number in range(1, groups + 1):
+            totals.update({name: int(count) for name, count in _upkeep(data, task).items()})
+            if advance is not None:
+                advance(number, groups)
+    return {name: totals[name] for name in _MERGED} | {"dry_run": False}
+
+
+_MERGED = ("groups", "files_before", "files_after", "bytes_before", "bytes_after")
 
 
 @app.command()

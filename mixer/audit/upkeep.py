@@ -21,6 +21,8 @@ class Task(BaseModel):
     do: Literal["compact", "prune"]
     dry_run: bool = False
     target_mib: Annotated[int, Field(ge=1, le=1024)] = compact.TARGET_MIB
+    groups: Annotated[int, Field(ge=1)] | None = None
+    """Merge no more groups than that, so that who asks sees how it goes on."""
     table: str = ""
     project: str = ""
     age_s: Annotated[float, Field(gt=0)] | None = None
@@ -39,7 +41,7 @@ def perform(store: AuditStore, task: Task) -> dict[str, Any]:
 
 
 def _compact(store: AuditStore, task: Task) -> dict[str, Any]:
-    groups = compact.plan(store, task.target_mib)
+    groups = compact.plan(store, task.target_mib)[: task.groups]
     before = [file for group in groups for unit in group for file in unit.files]
     found = {"dry_run": task.dry_run, "groups": len(groups), "files_before": len(before)}
     found["bytes_before"] = sum(file.bytes for file in before)

@@ -77,10 +77,10 @@ def _verify(store: Source, keys: PublicKeys, scope: Scope, progress: Progress | 
     report.findings += _strangers(store, state)
     jobs = _jobs(store, commits, state, scope.since)
     report.files = sum(len(job.files) for job in jobs)
-    digest_paths = {live.file.sha256: path for path, live in state.files.items()}
+    digests_of = {path: live.file.sha256 for path, live in state.files.items()}
     for outcome in _outcomes(jobs, scope.processes or os.cpu_count() or 1):
         report.rows += outcome.rows
-        report.findings += _swaps(outcome, digest_paths)
+        report.findings += _swaps(outcome, digests_of)
         if progress is not None:
             progress(report.rows, sum(file.rows for job in jobs for file in job.files))
     return report
@@ -227,11 +227,11 @@ def _outcomes(jobs: list[Job], processes: int) -> Iterator[Outcome]:
             raise
 
 
-def _swaps(outcome: Outcome, known: dict[str, str]) -> Iterator[Finding]:
+def _swaps(outcome: Outcome, signed: dict[str, str]) -> Iterator[Finding]:
     """Say of a file that holds what another had just that, in place of all its rows."""
-    swapped = {
-        path: known[found] for path, found in outcome.digests.items() if known.get(found, path) != path
-    }
+    changed = {path: found for path, found in outcome.digests.items() if found != signed[path]}
+    holders = {found: path for path, found in signed.items()} if changed else {}
+    swapped = {path: holders[found] for path, found in changed.items() if found in holders}
     for path, other in swapped.items():
         yield Finding(
             path, None, f"the file holds what was signed as {other}: they were swapped, or it was copied"
