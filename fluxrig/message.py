@@ -16,6 +16,9 @@ TAGS: Final = "fluxrig.tags/1"
 EVENT: Final = "fluxrig.event/1"
 ERROR: Final = "fluxrig.error/1"
 
+OFFLINE: Final = 1
+"""Bit of `flags`: the Rack accepted the message while it had no contact with the Mixer."""
+
 REQUIRED: Final = ("id", "ts", "src", "uns", "schema")
 OPTIONAL: Final = ("data", "meta", "raw", "ref", "trace", "path", "flags")
 

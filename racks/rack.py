@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluxrig.bus import DEAD, UNS, Bus, Leaf, LeafRemote, Publisher, ensure_leaf_streams
+from fluxrig.bus import DEAD, UNS, Bus, Leaf, LeafRemote, Publisher
 from fluxrig.catalog import Catalog
 from fluxrig.clock import Clock, SystemClock
 from fluxrig.codec import encode
@@ -24,10 +24,12 @@ from fluxrig.rackfile.model import UPLINK, GearSpec, RackSpec
 from fluxrig.tasks import end
 from racks import uplink
 from racks.engine import Engine
+from racks.live import LiveLane
 from racks.node import Node
-from racks.report import Report, Reporter, write_report
+from racks.report import REPORT, Report, Reporter, write_report
 from racks.snake import Snake
-from racks.trim import keep_trimming
+from racks.store import Store
+from racks.trim import keep_trimming, kept_bytes
 from racks.worker.isolated import Isolated
 
 log = logging.getLogger("fluxrig.rack")
@@ -61,35 +63,46 @@ class Rack:
         self._state_dir = state_dir
         self._limits = limits
         self._clock = clock or SystemClock()
-        self._report_file = report_file
+        self._report_files = [state_dir / REPORT, *([report_file] if report_file else [])]
+        self._snake: Snake | None = None
+        self._leaf_trouble = ""
 
     async def run(self, stop: asyncio.Event) -> Report:
         """Run until every source is at its end or `stop` is set. Cancelling this stops at once."""
         async with AsyncExitStack() as stack:
             leaf = await stack.enter_async_context(self._leaf())
             bus = await stack.enter_async_context(await leaf.connect(self.spec.name))
-            await ensure_leaf_streams(bus, self.spec.name, leaf.store_dir)
-            readings, letters = Publisher(bus, UNS), Publisher(bus, DEAD)
-            await readings.open()
-            await letters.open()
-            engine = await stack.enter_async_context(self._engine(readings, letters))
-            snake = self._snake(bus, {UNS: readings.leaf, DEAD: letters.leaf})
-            reporter = Reporter(self.spec.name, engine, readings, letters, snake)
+            store = Store(self.spec.store, leaf, bus, self._context(UPLINK, self.spec.uns))
+            await store.open()
+            stack.push_async_callback(store.close)
+            readings, letters = store.publishers[UNS], store.publishers[DEAD]
+            lane = LiveLane(bus.publish)
+            engine = await stack.enter_async_context(self._engine(readings, letters, lane))
+            reporter = Reporter(self.spec, engine, store, self._clock, lambda: self._leaf_trouble)
+            snake = reporter.snake = self._snake = self._link(bus, store, reporter)
+            await bus.serve(f"fluxrig.ctrl.{self.spec.name}.ping", reporter.answer)
             async with asyncio.TaskGroup() as background:
-                tasks = []
+                tasks = [background.create_task(store.watch(snake.committed if snake else None))]
                 if snake:
                     tasks.append(background.create_task(snake.run()))
-                    tasks.append(background.create_task(keep_trimming(snake, [readings, letters])))
-                if self._report_file:
-                    tasks.append(background.create_task(reporter.keep_writing(self._report_file)))
+                    tasks.append(background.create_task(lane.run(self._is_online)))
+                    keep = kept_bytes(self.spec.store.max_bytes)
+                    tasks.append(
+                        background.create_task(keep_trimming(snake, store.publishers.values(), keep))
+                    )
+                tasks.append(background.create_task(reporter.keep_writing(self._report_files)))
                 await self._run_graph(engine, stop)
                 if snake and reporter.now().accepted:
                     await self._flush(snake, readings)
                 await end(tasks)
+            await store.look(snake.committed if snake else None)
             report = reporter.now()
-        if self._report_file:
-            write_report(self._report_file, report)
+        for file in self._report_files:
+            write_report(file, report)
         return report
+
+    def _is_online(self) -> bool:
+        return self._snake is not None and self._snake.up
 
     async def _run_graph(self, engine: Engine, stop: asyncio.Event) -> None:
         await engine.start()
@@ -113,14 +126,27 @@ class Rack:
     def _leaf(self) -> Leaf:
         snake = self.spec.snake
         remote = LeafRemote(snake.host, snake.port, snake.token) if snake else None
-        return Leaf(self.spec.name, self._state_dir / "leaf", remote)
+        store_dir = self._state_dir / "leaf"
+        return Leaf(
+            self.spec.name, store_dir, remote, sync=self.spec.store.sync, on_trouble=self._note_trouble
+        )
 
-    def _snake(self, bus: Bus, leaves: Mapping[str, str]) -> Snake | None:
+    def _note_trouble(self, trouble: str) -> None:
+        self._leaf_trouble = trouble
+
+    def _link(self, bus: Bus, store: Store, reporter: Reporter) -> Snake | None:
         if self.spec.snake is None:
             return None
-        return Snake(bus, rack=self.spec.name, uns=self.spec.uns, leaves=leaves, clock=self._clock)
+        return Snake(
+            bus,
+            rack=self.spec.name,
+            uns=self.spec.uns,
+            leaves=lambda: store.leaves,
+            clock=self._clock,
+            health=reporter.health,
+        )
 
-    def _engine(self, readings: Publisher, letters: Publisher) -> Engine:
+    def _engine(self, readings: Publisher, letters: Publisher, lane: LiveLane) -> Engine:
         async def dead_letters(gear: str, rejections: Sequence[FluxMsg]) -> None:
             subject = f"fluxrig.dead.{self.spec.name}.{gear}"
             await letters.store(list(uplink.pack([(subject, list(map(encode, rejections)))])))
@@ -128,7 +154,12 @@ class Rack:
         engine = Engine(dead_letters=dead_letters)
         for gear in self.spec.gears.values():
             self._add(engine, gear)
-        sink = uplink.Uplink(self._context(UPLINK, self.spec.uns), readings.store)
+        sink = uplink.Uplink(
+            self._context(UPLINK, self.spec.uns),
+            readings.store,
+            is_online=self._is_online,
+            on_newest=lane.note if self.spec.snake else None,
+        )
         engine.add(sink, uplink.MANIFEST, timeout_s=None)
         for wire in self.spec.wires:
             engine.connect(

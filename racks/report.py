@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from fluxrig.bus import UNS, Publisher
-from fluxrig.rackfile.model import UPLINK
+from fluxrig.bus import DEAD, UNS
+from fluxrig.clock import Clock
+from fluxrig.rackfile.model import UPLINK, RackSpec
 from racks.engine import Engine
 from racks.node import Node
 from racks.record import State
 from racks.snake import Snake
+from racks.store import Store
 from racks.uplink import Uplink
 from racks.worker.isolated import Isolated
 
-REPORT_S = 0.5
+REPORT: Final = "report.json"
+"""In a Rack's state folder: the report of the Rack that runs on it, or ran last."""
+REPORT_S: Final = 0.5
 
 log = logging.getLogger("fluxrig.rack")
 
@@ -41,6 +48,15 @@ class Report:
     """How many messages of this leaf's whole life the Mixer has in Parquet."""
     unsettled: int
     gears: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pid: int = 0
+    uns: str = ""
+    started_ns: int = 0
+    written_ns: int = 0
+    """When this was, ns since the Unix epoch."""
+    link: Mapping[str, Any] | None = None
+    """To the Mixer: `up`, `since_ns`, `to`, `last_error`; None for a Rack on its own."""
+    store: Mapping[str, Any] = field(default_factory=dict)
+    """The leaf's store: its settings, and its streams as in `racks.store.StreamHealth`."""
 
     @property
     def failed(self) -> list[str]:
@@ -52,38 +68,87 @@ class Reporter:
     """Reads a running Rack's counters."""
 
     def __init__(
-        self, rack: str, engine: Engine, readings: Publisher, letters: Publisher, snake: Snake | None
+        self,
+        spec: RackSpec,
+        engine: Engine,
+        store: Store,
+        clock: Clock,
+        leaf_trouble: Callable[[], str],
     ) -> None:
-        self._rack, self._engine, self._snake = rack, engine, snake
-        self._readings, self._letters = readings, letters
-        self._first_seq, self._first_letter = readings.next_number, letters.next_number
+        """`leaf_trouble` gives the last thing that kept the leaf's server from working, or ""."""
+        self.snake: Snake | None = None
+        self._leaf_trouble = leaf_trouble
+        self._spec, self._engine, self._store, self._clock = spec, engine, store, clock
+        self._readings, self._letters = store.publishers[UNS], store.publishers[DEAD]
+        self._first_seq, self._first_letter = self._readings.next_number, self._letters.next_number
+        self._started_ns = clock.now_ns()
 
     def now(self) -> Report:
         stored = self._readings.next_number - self._first_seq
         return Report(
-            rack=self._rack,
+            rack=self._spec.name,
             leaf=self._readings.leaf,
             accepted=cast("Uplink", self._engine.nodes[UPLINK].gear).accepted,
             first_seq=self._first_seq if stored else None,
             last_seq=self._readings.next_number - 1 if stored else None,
             dead_letters=self._letters.next_number - self._first_letter,
-            snake=None if self._snake is None else "up" if self._snake.up else "down",
-            committed=None if self._snake is None else self._snake.committed[UNS],
+            snake=None if self.snake is None else "up" if self.snake.up else "down",
+            committed=None if self.snake is None else self.snake.committed[UNS],
             unsettled=self._engine.unsettled,
             gears={name: _of_gear(node) for name, node in self._engine.nodes.items()},
+            pid=os.getpid(),
+            uns=self._spec.uns,
+            started_ns=self._started_ns,
+            written_ns=self._clock.now_ns(),
+            link=self._link(),
+            store=self._of_store(),
         )
 
-    async def keep_writing(self, path: Path) -> None:
-        """Write a report twice a second until cancelled. A report that can't be written stops nothing."""
-        told = False
+    def health(self) -> dict[str, Any]:
+        """Give what the Mixer hears with each heartbeat."""
+        failed = [name for name, node in self._engine.nodes.items() if node.state is State.FAILED]
+        return {"streams": self._streams(), "failed": failed, "store": asdict(self._spec.store)}
+
+    async def answer(self, *_: object) -> bytes:
+        """Answer a ping: how this Rack is."""
+        clock_ns = self._clock.now_ns()
+        return json.dumps({"rack": self._spec.name, "clock_ns": clock_ns, "health": self.health()}).encode()
+
+    async def keep_writing(self, paths: list[Path]) -> None:
+        """Write reports twice a second until cancelled. A report that can't be written stops nothing."""
+        told: set[Path] = set()
         while True:
-            try:
-                write_report(path, self.now())
-            except OSError as error:
-                if not told:
-                    log.warning("can't write the report %s: %s", path, error.strerror)
-                told = True
+            report = self.now()
+            for path in paths:
+                try:
+                    write_report(path, report)
+                except OSError as error:
+                    if path not in told:
+                        log.warning("can't write the report %s: %s", path, error.strerror)
+                    told.add(path)
             await asyncio.sleep(REPORT_S)
+
+    def _link(self) -> dict[str, Any] | None:
+        if self.snake is None or self._spec.snake is None:
+            return None
+        return {
+            "up": self.snake.up,
+            "since_ns": self.snake.since_ns,
+            "to": f"{self._spec.snake.host}:{self._spec.snake.port}",
+            "last_error": self.snake.last_error,
+        }
+
+    def _of_store(self) -> dict[str, Any]:
+        return {
+            **asdict(self._spec.store),
+            "streams": self._streams(),
+            "disk_free": shutil.disk_usage(self._store.leaf.store_dir).free,
+            "server_restarts": self._store.leaf.restarts,
+            "trouble": self._leaf_trouble(),
+        }
+
+    def _streams(self) -> dict[str, Any]:
+        return {stream: asdict(health) for stream, health in self._store.health.items()}
 
 
 def write_report(path: Path, report: Report) -> None:

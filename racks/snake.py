@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final, Protocol
 
@@ -29,21 +29,31 @@ class Requests(Protocol):
 class Snake:
     """Keeps the Rack registered.
 
-    `leaves` are the ids of the leaf's stores by stream; `committed` says by stream how many messages of such
-    a store, over its whole life, the Mixer has in Parquet.
+    `leaves` gives the ids of the leaf's stores by stream; `committed` says by stream how many messages of
+    such a store, over its whole life, the Mixer has in Parquet. `health` is what the Mixer hears besides.
     """
 
     def __init__(
-        self, bus: Requests, *, rack: str, uns: str, leaves: Mapping[str, str], clock: Clock
+        self,
+        bus: Requests,
+        *,
+        rack: str,
+        uns: str,
+        leaves: Callable[[], Mapping[str, str]],
+        clock: Clock,
+        health: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.up = False
-        self.committed = dict.fromkeys(leaves, 0)
+        self.since_ns = clock.now_ns()
+        """Since when it is up or down, ns since the Unix epoch."""
+        self.committed = dict.fromkeys(leaves(), 0)
         self.last_error = ""
         self._bus = bus
         self._clock = clock
-        self._announcement = json.dumps(
-            {"rack": rack, "uns": uns, "leaves": dict(leaves), "version": version("fluxrig")}
-        ).encode()
+        self._who = {"rack": rack, "uns": uns, "version": version("fluxrig")}
+        self._leaves, self._asked_for = leaves, dict(leaves())
+        self._health = health
+        self._round_trip_ns = 0
         self._backoff = Backoff(first_s=0.25, longest_s=5.0)
         self._news = asyncio.Event()
 
@@ -51,13 +61,24 @@ class Snake:
         """Announce the Rack until cancelled. An outage or a refusal is told once, when it begins."""
         while True:
             try:
-                answer = await self._bus.request(REGISTER, self._announcement, ANSWER_S)
+                started_ns = self._clock.monotonic_ns()
+                answer = await self._bus.request(REGISTER, self._announcement(), ANSWER_S)
+                self._round_trip_ns = self._clock.monotonic_ns() - started_ns
                 self._take(json.loads(answer))
                 wait_s = HEARTBEAT_S
             except (BusError, ValueError, TypeError, AttributeError, KeyError) as error:
                 self._down(f"the Mixer does not answer: {error}")
                 wait_s = self._backoff.next_s()
             await self._clock.sleep(wait_s)
+
+    def _announcement(self) -> bytes:
+        """Say who this is and how it is. Under a new id the numbers of a store begin anew."""
+        for stream, leaf in self._leaves().items():
+            if leaf != self._asked_for[stream]:
+                self._asked_for[stream], self.committed[stream] = leaf, 0
+        told = {"leaves": self._asked_for, "health": dict(self._health())}
+        clock = {"clock_ns": self._clock.now_ns(), "rtt_ns": self._round_trip_ns}
+        return json.dumps({**self._who, **told, **clock}).encode()
 
     async def flushed(self, stream: str, messages: int, limit_s: float) -> bool:
         """Wait until the first `messages` of a stream are in Parquet; False when the limit came first."""
@@ -78,12 +99,16 @@ class Snake:
         committed = {stream: int(answer["committed"].get(stream, 0)) for stream in self.committed}
         if not self.up:
             log.info("the Mixer has registered this Rack")
+            self.since_ns = self._clock.now_ns()
         self.up, self.last_error = True, ""
         self._backoff.reset()
-        self.committed = {stream: max(known, committed[stream]) for stream, known in self.committed.items()}
+        for stream, known in self.committed.items():  # in place: others look at it
+            self.committed[stream] = max(known, committed[stream])
         self._news.set()
 
     def _down(self, reason: str) -> None:
         if self.up or not self.last_error:
             log.warning("%s; storing on the leaf meanwhile", reason)
+        if self.up:
+            self.since_ns = self._clock.now_ns()
         self.up, self.last_error = False, reason

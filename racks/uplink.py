@@ -10,7 +10,7 @@ from fluxrig.bus import MAX_PARCEL_BYTES, Parcel
 from fluxrig.codec import encode
 from fluxrig.errors import BadMessage, EncodeError
 from fluxrig.gear import IN, Batch, Context, Gear, GearConfig, Manifest, Outputs
-from fluxrig.message import FluxMsg
+from fluxrig.message import OFFLINE, FluxMsg
 from fluxrig.rackfile.model import UPLINK
 from fluxrig.uns import path_fault, to_subject
 
@@ -36,24 +36,41 @@ class Uplink(Gear[GearConfig]):
 
     max_batch: ClassVar[int] = 8192
 
-    def __init__(self, context: Context, store: Store) -> None:
-        """`context.uns` is the Rack's own path: messages of assets outside of it are refused."""
+    def __init__(
+        self,
+        context: Context,
+        store: Store,
+        *,
+        is_online: Callable[[], bool] = lambda: True,
+        on_newest: Callable[[str, bytes], None] | None = None,
+    ) -> None:
+        """`context.uns` is the Rack's own path: messages of assets outside of it are refused.
+
+        What comes while `is_online` says no is marked. `on_newest` hears of the last message of each batch
+        and subject, encoded.
+        """
         super().__init__(GearConfig(), context)
         self.accepted = 0
         self._store = store
+        self._is_online = is_online
+        self._on_newest = on_newest
         self._subjects: dict[str, str] = {}
 
     async def process(self, batch: Batch, port: str) -> Outputs:
         outputs = Outputs()
         items: dict[str, list[bytes]] = {}
+        flags = 0 if self._is_online() else OFFLINE
         for start in range(0, len(batch), SLICE):
             if start:
                 await asyncio.sleep(0)
             for message in batch[start : start + SLICE]:
                 try:
-                    items.setdefault(self._subject(message.uns), []).append(_encode(message))
+                    items.setdefault(self._subject(message.uns), []).append(_encode(message, flags))
                 except BadMessage as error:
                     outputs.reject(message, str(error))
+        if self._on_newest is not None:
+            for subject, encoded in items.items():
+                self._on_newest(subject, encoded[-1])
         if items:
             await self._store(list(pack(items.items())))
         self.accepted += len(batch) - len(outputs.rejected)
@@ -77,8 +94,10 @@ class Uplink(Gear[GearConfig]):
         return to_subject(uns)
 
 
-def _encode(message: FluxMsg) -> bytes:
+def _encode(message: FluxMsg, flags: int) -> bytes:
     try:
+        if flags:
+            message = FluxMsg.from_fields({**message.fields, "flags": message.flags | flags})
         data = encode(message)
     except EncodeError as error:
         raise BadMessage(f"the message has no encoding: {error}") from error

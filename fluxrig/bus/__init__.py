@@ -5,6 +5,7 @@ Bus, Token, Credentials       one connection, from `Hub.connect` or `Leaf.connec
 ensure_leaf_streams, ensure_hub_streams, add_source, stream_state
 watch_sources                 has the hub go on at once with a leaf that is back
 Publisher, Parcel             store in a leaf's stream: each once, in order
+LeafLimits, LeafRecord, Loss  how much a leaf keeps, and what it lost or dropped
 Consumer, Stored              read the hub's stream: each once, in order
 """
 
@@ -13,11 +14,23 @@ from fluxrig.bus.connection import Bus
 from fluxrig.bus.consumer import Consumer, Stored
 from fluxrig.bus.hub import LEAF_PORT, Hub, Trust
 from fluxrig.bus.leaf import Leaf, LeafRemote
+from fluxrig.bus.leaf_record import LeafRecord, Loss
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
 from fluxrig.bus.server import NatsServer
 from fluxrig.bus.source_watch import watch_sources
 from fluxrig.bus.sources import add_source, trim_source
-from fluxrig.bus.streams import DEAD, UNS, StreamState, ensure_hub_streams, ensure_leaf_streams, stream_state
+from fluxrig.bus.streams import (
+    DEAD,
+    UNS,
+    LeafLimits,
+    StreamState,
+    ensure_hub_streams,
+    ensure_leaf_streams,
+    mend_leaf_streams,
+    record_path,
+    stream_limits,
+    stream_state,
+)
 
 __all__ = [
     "DEAD",
@@ -30,7 +43,10 @@ __all__ = [
     "Credentials",
     "Hub",
     "Leaf",
+    "LeafLimits",
+    "LeafRecord",
     "LeafRemote",
+    "Loss",
     "NatsServer",
     "Parcel",
     "Publisher",
@@ -41,6 +57,9 @@ __all__ = [
     "add_source",
     "ensure_hub_streams",
     "ensure_leaf_streams",
+    "mend_leaf_streams",
+    "record_path",
+    "stream_limits",
     "stream_state",
     "trim_source",
     "watch_sources",

@@ -171,6 +171,16 @@ class Bus:
             raise nats.errors.NoRespondersError
         return answer
 
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Send to whoever listens now, if anybody does. BusUnavailable while there is no connection."""
+        if not self.connected:
+            raise BusUnavailable("there is no connection to nats-server")
+        try:
+            await self.nats.publish(subject, payload)
+        except (nats.errors.Error, OSError) as error:
+            raise BusUnavailable(str(error) or type(error).__name__) from error
+        raise_if_cancelled()
+
     async def serve(self, subject: str, handler: Handler) -> None:
         """Answer requests on `subject` (wildcards allowed), one after the other, until the bus closes."""
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import logging
 import secrets
-from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from fluxrig.bus.connection import ApiError, Bus, raise_if_cancelled
-from fluxrig.bus.headers import AFTER_ID, AFTER_SEQ, COUNT, LEAF, MESSAGE_ID, RACK, SEQ, parse_block
-from fluxrig.bus.streams import LEAF_ID, renew_leaf_id
+from fluxrig.bus.examine import Place, examine, place
+from fluxrig.bus.headers import AFTER_ID, AFTER_SEQ, COUNT, LEAF, MESSAGE_ID, RACK, SEQ
+from fluxrig.bus.leaf_record import LeafRecord, boot_id
+from fluxrig.bus.streams import LEAF_ID, SUBJECTS, renew_leaf_id
 from fluxrig.bus.streams import RACK as RACK_KEY
 from fluxrig.codec import CONTENT_TYPE
 from fluxrig.errors import BusError, BusUnavailable
@@ -26,11 +27,11 @@ from fluxrig.errors import BusError, BusUnavailable
 MAX_PARCEL_BYTES: Final = 512 << 10
 _WINDOW_PARCELS: Final = 1000
 _WINDOW_BYTES: Final = 8 << 20
-_MARKS: Final = 4096
-_MARK_EVERY: Final = 500  # fluxMsgs
 _ACK_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.02, 2.0)
 _WRONG_LAST: Final = (10070, 10071)  # wrong last message id, wrong last sequence
+
+_NOWHERE: Final = "$skipped"  # no UNS path and no Rack's name has a "$", so no source of the hub takes it
 
 _log = logging.getLogger(__name__)
 
@@ -71,12 +72,26 @@ class Publisher:
     of turn: also what an earlier, abandoned call left in some buffer. After any trouble the end of the stream
     is read again: it tells which parcels are in. `on_wait` hears why nothing can be stored at the moment, and
     None when it goes on.
+
+    With a `record` it also sees when the stream lost some of what it held, notes that there, and goes on
+    under a new leaf id above every sequence that was given out. `synced` says that each message is on the
+    disk before it counts as stored.
     """
 
-    def __init__(self, bus: Bus, stream: str, on_wait: Callable[[str | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        on_wait: Callable[[str | None], None] | None = None,
+        *,
+        record: LeafRecord | None = None,
+        synced: bool = True,
+    ) -> None:
         self.stream = stream
         self._bus = bus
         self._on_wait = on_wait
+        self._record = record
+        self._synced = synced
         self._waiting: str | None = None
         self._lock = asyncio.Lock()
         self._run = secrets.token_hex(6)
@@ -88,8 +103,11 @@ class Publisher:
         self._window = _Window(0)
         self.next_number = 0
         """The number of the next fluxMsg: how many this leaf's stream has accepted since it was made."""
-        self._marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
-        """Places in the stream: (number of the fluxMsg behind it, sequence)."""
+
+    @property
+    def waiting(self) -> str | None:
+        """Why nothing can be stored at the moment."""
+        return self._waiting
 
     @property
     def leaf(self) -> str:
@@ -122,22 +140,47 @@ class Publisher:
     async def release(self, number: int, keep_bytes: int = 0) -> None:
         """Let the stream forget what comes before fluxMsg `number`, because it is safe elsewhere.
 
-        Nothing is forgotten while the stream holds less than `keep_bytes`. It may keep more than it needs to,
-        and always keeps its last message, which says where numbers go on.
+        Nothing is forgotten while the stream holds less than `keep_bytes`. It always keeps its last message,
+        which says where numbers go on.
         """
-        if not self._marks or self._marks[0][0] > number:
+        state = (await self._bus.api(f"STREAM.INFO.{self.stream}"))["state"]
+        if not number or state["bytes"] < keep_bytes:
             return
-        if (await self._bus.api(f"STREAM.INFO.{self.stream}"))["state"]["bytes"] < keep_bytes:
-            return
-        seq = 0
-        while self._marks and self._marks[0][0] <= number:
-            _, seq = self._marks.popleft()
-        if self._position is not None and self._position.next_number <= number:
-            seq = self._position.last_seq
-        await self._bus.api(f"STREAM.PURGE.{self.stream}", {"seq": seq})
+        found = await self._behind(number, state["first_seq"], state["last_seq"])
+        if found is not None and found.seq > state["first_seq"]:
+            await self._bus.api(f"STREAM.PURGE.{self.stream}", {"seq": found.seq})
+
+    async def find(self, number: int) -> Place | None:
+        """Give the oldest message with a fluxMsg of this leaf at or behind `number`; None if there's none."""
+        state = (await self._bus.api(f"STREAM.INFO.{self.stream}"))["state"]
+        found = await self._behind(number, state["first_seq"], state["last_seq"])
+        return found if found is not None and self._end(found) > number else None
+
+    async def oldest(self) -> Place | None:
+        """Give the oldest message that the stream holds."""
+        return await place(self._bus, self.stream, 1)
+
+    async def _behind(self, number: int, low: int, high: int) -> Place | None:
+        """Give the first message whose fluxMsgs are not all before `number`; the last one if all are."""
+        while low < high:
+            middle = (low + high) // 2
+            found = await place(self._bus, self.stream, middle)
+            if found is None or self._end(found) > number:
+                high = middle
+            else:
+                low = max(middle, min(found.seq, high - 1)) + 1
+        return await place(self._bus, self.stream, low)
+
+    def _end(self, found: Place) -> int:
+        """What an earlier leaf id has numbered stands before all numbers of this one."""
+        return found.after if found.leaf == self.leaf else 0
 
     async def close(self) -> None:
-        """Give up the subscription for acknowledgements."""
+        """Give up the subscription for acknowledgements, and note that this was an orderly end."""
+        if self._record is not None:
+            self._record.boot = ""
+            with suppress(OSError):
+                await asyncio.to_thread(self._record.save, sync=True)
         replies, self._replies = self._replies, None
         if replies is not None and not self._bus.nats.is_closed:
             await replies.unsubscribe()
@@ -150,6 +193,10 @@ class Publisher:
             try:
                 if self._position is None:
                     done = max(done, await self._look(first_id, len(parcels)))
+                if fillers := self._fillers():
+                    self._parcels += len(fillers)
+                    await self._send(fillers, self._parcels - len(fillers))
+                    continue
                 done += await self._send(parcels[done:], first_id + done)
                 delay = _BACKOFF_S[0]
                 self._tell(None)
@@ -175,13 +222,10 @@ class Publisher:
 
     async def _look(self, first_id: int, count: int) -> int:
         """Read the end of the stream, and give how many of the parcels of this call are in."""
-        info = await self._bus.api(f"STREAM.INFO.{self.stream}")
+        info = await self._examined(await self._bus.api(f"STREAM.INFO.{self.stream}"))
         last_seq = info["state"]["last_seq"]
-        headers: dict[str, str] = {}
-        if info["state"]["messages"]:
-            message = (await self._bus.api(f"STREAM.MSG.GET.{self.stream}", {"seq": last_seq}))["message"]
-            headers = parse_block(base64.b64decode(message.get("hdrs", "")))
-        elif last_seq >= info["config"].get("first_seq", 1):
+        last = await place(self._bus, self.stream, last_seq) if info["state"]["messages"] else None
+        if last is None and last_seq >= info["config"].get("first_seq", 1):
             info = await renew_leaf_id(self._bus, info)
         metadata = info["config"].get("metadata", {})
         self._headers = {
@@ -189,17 +233,69 @@ class Publisher:
             RACK: metadata.get(RACK_KEY, ""),
             LEAF: metadata.get(LEAF_ID, ""),
         }
-        self.next_number = int(headers.get(SEQ, 0)) + int(headers.get(COUNT, 0))
+        self.next_number = self._end(last) if last else 0
         self._position = _Position(last_seq, self.next_number)
-        self._mark()
-        run, _, number = headers.get(MESSAGE_ID, "").partition(".")
+        self._note()
+        run, _, number = (last.headers if last else {}).get(MESSAGE_ID, "").partition(".")
         index = int(number) - first_id if run == self._run else -1
         return index + 1 if 0 <= index < count else 0
+
+    async def _examined(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Note what the stream lost; where its end went back, go on under another id."""
+        record = self._record
+        if record is None:
+            return info
+        found = await examine(self._bus, self.stream, info, record, synced=self._synced)
+        for loss in found.losses:
+            _log.error(
+                "stream %s lost messages %d to %d of leaf %s on the disk",
+                self.stream,
+                loss.first,
+                loss.last,
+                loss.leaf,
+            )
+            record.add(loss)
+        record.holes += found.holes
+        if found.went_back:
+            record.skip_to = max(record.skip_to, record.reserved)
+            info = await renew_leaf_id(self._bus, info)
+            _log.warning("stream %s goes on under a new leaf id: its end may have gone back", self.stream)
+        leaf = info["config"].get("metadata", {}).get(LEAF_ID, "")
+        if leaf != record.leaf:
+            record.begin(leaf)
+        record.last_seq = info["state"]["last_seq"]
+        record.boot = boot_id()
+        await self._save(record.save)
+        return info
+
+    def _fillers(self) -> list[Parcel]:
+        """Give empty parcels, which no hub takes, up to the sequence from which on none was given out."""
+        record, position = self._record, self._position
+        if record is None or position is None or not record.skip_to:
+            return []
+        left = record.skip_to - position.last_seq
+        if left <= 0:
+            record.skip_to = 0
+        return [Parcel(f"{SUBJECTS[self.stream]}.{_NOWHERE}", b"", 0)] * min(left, _WINDOW_PARCELS)
+
+    def _note(self) -> None:
+        if self._record is not None and self._position is not None:
+            self._record.last_seq, self._record.next_number = self._position.last_seq, self.next_number
+
+    async def _save(self, save: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(save)
+        except OSError as error:
+            raise _Interrupted(f"the leaf's record can't be written: {error.strerror}") from error
 
     async def _send(self, parcels: Sequence[Parcel], first_id: int) -> int:
         """Publish as many as fit a window, wait for their acknowledgements, and give their number."""
         position = self._position
         assert position is not None  # noqa: S101 - _store looked
+        if (record := self._record) is not None:
+            ends = position.last_seq + min(len(parcels), _WINDOW_PARCELS)
+            if ends > record.reserved:
+                await self._save(lambda: record.reserve(ends))
         if self._replies is None:
             self._replies = await self._bus.nats.subscribe(f"{self._inbox}.*", cb=self._take_ack)
         window = self._window = _Window(self._window.number + 1)
@@ -226,16 +322,8 @@ class Publisher:
         position.last_seq += window.sent
         position.last_id = last_id
         position.next_number = self.next_number = number
-        self._mark()
+        self._note()
         return window.sent
-
-    def _mark(self) -> None:
-        """Remember where the stream stands, now and then."""
-        position = self._position
-        if position is None or not position.next_number:
-            return
-        if not self._marks or position.next_number >= self._marks[-1][0] + _MARK_EVERY:
-            self._marks.append((position.next_number, position.last_seq))
 
     async def _publish(self, parcel: Parcel, place: dict[str, str]) -> None:
         if not self._bus.connected:

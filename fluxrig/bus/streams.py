@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import time
@@ -10,15 +11,40 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxrig.bus.connection import ApiError, Bus
+from fluxrig.bus.leaf_record import LeafRecord
+from fluxrig.bus.stream_files import keep_copies, put_back
+from fluxrig.size import format_size
 
 UNS: Final = "UNS"
 DEAD: Final = "DEAD"
 SUBJECTS: Final = {UNS: "fluxrig.uns", DEAD: "fluxrig.dead"}
-DEFAULT_MAX_BYTES: Final = {UNS: 8 << 30, DEAD: 1 << 30}
 LEAF_ID: Final = "fluxrig.leaf"
 RACK: Final = "fluxrig.rack"
 _NOT_FOUND: Final = 10059
 _DUPLICATE_WINDOW_NS: Final = 100_000_000  # the least allowed: exactness does not rest on message ids
+_SMALLEST_BYTES: Final = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeafLimits:
+    """What a leaf keeps of each stream, and what happens when that is full."""
+
+    max_bytes: int = 8 << 30
+    """Of UNS; DEAD has an eighth of it, at most 1 GiB."""
+    max_age_s: float | None = None
+    drops_oldest: bool = False
+    """Else a full stream refuses what is new, so that its publisher waits: nothing accepted is dropped."""
+
+    def of(self, stream: str, room: int) -> dict[str, Any]:
+        """Give the limits of a stream on a disk with `room` bytes for it, as the server takes them."""
+        asked = self.max_bytes if stream == UNS else min(self.max_bytes // 8, 1 << 30)
+        return {
+            "max_bytes": max(min(asked, room // (2 if stream == UNS else 8)), _SMALLEST_BYTES),
+            "max_age": int((self.max_age_s or 0) * 1e9),
+            "discard": "old" if self.drops_oldest else "new",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +67,61 @@ async def stream_state(bus: Bus, name: str) -> StreamState:
     )
 
 
-async def ensure_leaf_streams(bus: Bus, rack: str, store_dir: Path) -> None:
-    """Make UNS and DEAD on a leaf where they are missing.
+async def stream_limits(bus: Bus, name: str) -> tuple[int, int]:
+    """Give how many bytes a stream holds, and how many it may. ApiError when there is no such stream."""
+    info = await bus.api(f"STREAM.INFO.{name}")
+    return info["state"]["bytes"], info["config"]["max_bytes"]
 
-    A full stream refuses what is new, so that its publisher waits: nothing accepted is dropped. Neither
-    stream may take more than its share of what was free on the disk when it was made.
+
+async def mend_leaf_streams(bus: Bus, store_dir: Path) -> list[str]:
+    """Put back the descriptions of streams that the server does not know though their messages are there.
+
+    Give the names of those streams: the server knows them once it has started again.
     """
-    free = shutil.disk_usage(store_dir).free
+    known = (await bus.api("STREAM.NAMES")).get("streams") or []
+    return put_back(store_dir, SUBJECTS.keys() - set(known))
+
+
+async def ensure_leaf_streams(
+    bus: Bus, rack: str, store_dir: Path, limits: LeafLimits = LeafLimits()
+) -> None:
+    """Make UNS and DEAD on a leaf where they are missing, and hold those that are there to the limits.
+
+    Neither stream may take more than its share of what is free on the disk.
+    """
     for name, prefix in SUBJECTS.items():
-        limit = min(DEFAULT_MAX_BYTES[name], free // (2 if name == UNS else 8))
-        await ensure_stream(
+        wanted = limits.of(name, shutil.disk_usage(store_dir).free)
+        record = LeafRecord.load(record_path(store_dir, name))
+        info = await ensure_stream(
             bus,
             name,
             subjects=[f"{prefix}.>"],
-            max_bytes=limit,
-            discard="new",
             metadata={RACK: rack, LEAF_ID: secrets.token_hex(8)},
+            first_seq=max(time.time_ns() // 1000, record.reserved + 1),
+            **wanted,
         )
+        await _limit(bus, info, limits.of(name, shutil.disk_usage(store_dir).free + info["state"]["bytes"]))
+    keep_copies(store_dir)
+
+
+async def _limit(bus: Bus, info: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Change the limits of a stream. Where nothing may be dropped it never gets smaller than it is full."""
+    config, used = info["config"], info["state"]["bytes"]
+    if wanted["discard"] == "new" and wanted["max_bytes"] < used:
+        _log.warning(
+            "%s holds %s, more than the %s that it may: it takes nothing until the Mixer has some of it",
+            config["name"],
+            format_size(used),
+            format_size(wanted["max_bytes"]),
+        )
+        wanted = wanted | {"max_bytes": used}
+    if any(config.get(key, 0) != value for key, value in wanted.items()):
+        await bus.api(f"STREAM.UPDATE.{config['name']}", config | wanted)
+
+
+def record_path(store_dir: Path, stream: str) -> Path:
+    """Give where the record of a leaf's stream is."""
+    return store_dir / f"{stream}.record.json"
 
 
 async def ensure_hub_streams(bus: Bus) -> None:
@@ -70,19 +134,17 @@ async def ensure_hub_streams(bus: Bus) -> None:
         await ensure_stream(bus, name)
 
 
-async def ensure_stream(bus: Bus, name: str, **config: Any) -> None:
-    """Make a file-backed stream unless it is there; one that is there is left as it is.
+async def ensure_stream(bus: Bus, name: str, **config: Any) -> dict[str, Any]:
+    """Make a file-backed stream unless it is there; one that is there is left as it is. Give its info.
 
     Sequences start at the time of making, in microseconds. So a stream made anew after its store was lost
     goes on above every sequence of the old one, and whoever remembers a position there misses nothing.
     """
     try:
-        await bus.api(f"STREAM.INFO.{name}")
+        return await bus.api(f"STREAM.INFO.{name}")
     except ApiError as error:
         if error.code != _NOT_FOUND:
             raise
-    else:
-        return
     wanted = {
         "name": name,
         "storage": "file",
@@ -91,11 +153,11 @@ async def ensure_stream(bus: Bus, name: str, **config: Any) -> None:
         "first_seq": time.time_ns() // 1000,
         "duplicate_window": _DUPLICATE_WINDOW_NS,
     }
-    await bus.api(f"STREAM.CREATE.{name}", wanted | config)
+    return await bus.api(f"STREAM.CREATE.{name}", wanted | config)
 
 
 async def renew_leaf_id(bus: Bus, info: dict[str, Any]) -> dict[str, Any]:
-    """Start a new run of message numbers in a stream that holds no message to count on from."""
+    """Start a new run of message numbers in a stream that has no message to count on from."""
     config = info["config"]
     config["metadata"] = config.get("metadata", {}) | {LEAF_ID: secrets.token_hex(8)}
     return await bus.api(f"STREAM.UPDATE.{config['name']}", config)

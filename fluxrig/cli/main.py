@@ -18,6 +18,7 @@ from fluxrig.cli.graph import graph
 from fluxrig.cli.run import run
 from fluxrig.cli.schema import schema
 from fluxrig.cli.sniff import sniff
+from fluxrig.cli.status import status
 from fluxrig.cli.verify_proof import verify_proof
 
 app = typer.Typer(
@@ -34,7 +35,7 @@ def _options(version: VersionOption = False) -> None:
     pass
 
 
-for command in (demo, check, run, graph, gears, schema, docs, decode, sniff, verify_proof):
+for command in (demo, check, run, status, graph, gears, schema, docs, decode, sniff, verify_proof):
     app.command()(command)
 app.add_typer(modbus.app, name="modbus")
 app.add_typer(bench.app, name="bench")

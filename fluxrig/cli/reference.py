@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 
 from fluxrig.gear import ERROR_PORT, Manifest
-from fluxrig.rackfile.file import GearEntry, RackEntry, SnakeEntry, WireEntry
+from fluxrig.rackfile.file import GearEntry, RackEntry, SnakeEntry, StoreEntry, WireEntry
 from fluxrig.rackfile.schema import as_written, gear_schema
 
 Row: TypeAlias = tuple[str, str, str, str]
@@ -117,6 +117,7 @@ def file_markdown() -> str:
     titled: dict[str, type[BaseModel]] = {
         "The file": RackEntry,
         "snake": SnakeEntry,
+        "store": StoreEntry,
         "Every gear": GearEntry,
         "A wire with settings": WireEntry,
     }

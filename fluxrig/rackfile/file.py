@@ -8,13 +8,23 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from fluxrig.duration import Seconds
-from fluxrig.rackfile.model import DEFAULT_QUEUE, DEFAULT_TIMEOUT_S, UPLINK, Isolation, WhenFull
+from fluxrig.duration import Seconds, parse_duration
+from fluxrig.rackfile.model import (
+    DEFAULT_QUEUE,
+    DEFAULT_STORE_BYTES,
+    DEFAULT_TIMEOUT_S,
+    UPLINK,
+    Isolation,
+    WhenFull,
+)
+from fluxrig.size import Bytes, format_size
 from fluxrig.uns import path_fault
 
 DEFAULT_PORT: Final = 7422
 RACK_NAME: Final = "^[a-z0-9][a-z0-9-]{0,31}$"
 GEAR_NAME: Final = "^[A-Za-z0-9_-]{1,64}$"
+SMALLEST_STORE_BYTES: Final = 1 << 20
+LONGEST_SYNC_S: Final = 120.0
 HOST: Final = (
     r"^(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?$"
 )
@@ -65,6 +75,32 @@ class SnakeEntry(_Part):
     variable FLUXRIG_SNAKE_TOKEN."""
 
 
+def _sync(text: str) -> str:
+    if text != "always" and parse_duration(text) > LONGEST_SYNC_S:
+        raise ValueError("sync is always, or an interval of at most 2m")
+    return text
+
+
+def _store_size(size: int) -> int:
+    if size < SMALLEST_STORE_BYTES:
+        raise ValueError(f"a store has at least {format_size(SMALLEST_STORE_BYTES)}")
+    return size
+
+
+class StoreEntry(_Part):
+    """What the leaf keeps on its disk."""
+
+    max_bytes: Annotated[Bytes, AfterValidator(_store_size)] = DEFAULT_STORE_BYTES
+    """The most that may wait for the Mixer; never more than half of the disk's free room."""
+    max_age: Seconds | SkipJsonSchema[None] = None
+    """What is older is dropped and counted, sent or not; absent: nothing is too old."""
+    when_full: WhenFull = "block"
+    """What a full store does: make the sources wait, or drop the oldest messages and count them."""
+    sync: Annotated[str, AfterValidator(_sync)] = "always"
+    """When a message is on the disk: `always` before it counts as stored, or every so often, such as `1s`:
+    faster, but a power cut takes what came since."""
+
+
 class WireEntry(_Part):
     """A wire with settings of its own."""
 
@@ -96,6 +132,8 @@ class RackEntry(_Part):
     """The UNS path of what the Rack serves: `acme/lyon/stamping/line-3`."""
     snake: SnakeEntry | None = Field(default=None, json_schema_extra={"x-type": "mapping, see snake"})
     """The link to the Mixer; absent: the Rack runs alone and keeps its stream."""
+    store: StoreEntry = Field(default=StoreEntry(), json_schema_extra={"x-type": "mapping, see store"})
+    """What the leaf keeps on its disk, and what happens when that is full."""
     gears: dict[str, Any] = Field(min_length=1, json_schema_extra={"x-type": "mapping of name to gear"})
     """The gears by name; a gear has the keys of every gear and those of its kind."""
     wires: list[Any] = Field(min_length=1, json_schema_extra={"x-type": "list of wires"})

@@ -15,6 +15,8 @@ DEFAULT_QUEUE = 10_000
 """Messages that a wire holds when nothing else is said."""
 DEFAULT_TIMEOUT_S = 30.0
 """How long one `process` call may take when nothing else is said."""
+DEFAULT_STORE_BYTES = 8 << 30
+"""What a leaf keeps when nothing else is said."""
 
 UPLINK = "uplink"
 """The built-in sink: a message is accepted once the leaf's stream has stored it."""
@@ -69,6 +71,17 @@ class SnakeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """What the leaf keeps of what it accepted, until the Mixer has it."""
+
+    max_bytes: int = DEFAULT_STORE_BYTES
+    max_age_s: float | None = None
+    when_full: WhenFull = "block"
+    sync: str = "always"
+    """`always`, or an interval as nats-server reads it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RackSpec:
     """A whole Rack."""
 
@@ -77,3 +90,4 @@ class RackSpec:
     snake: SnakeSpec | None
     gears: Mapping[str, GearSpec]
     wires: tuple[WireSpec, ...]
+    store: StoreSpec = StoreSpec()

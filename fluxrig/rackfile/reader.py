@@ -12,7 +12,7 @@ from fluxrig.rackfile import snake, source
 from fluxrig.rackfile.environment import Expansion
 from fluxrig.rackfile.faults import WHOLE_FILE, Faults, shown
 from fluxrig.rackfile.file import GearEntry, RackEntry, gear_name_fault
-from fluxrig.rackfile.model import GearSpec, RackSpec, WireSpec
+from fluxrig.rackfile.model import GearSpec, RackSpec, StoreSpec, WireSpec
 from fluxrig.rackfile.neighbours import clashes
 from fluxrig.rackfile.nodes import MapNode, ScalarNode, compose, data
 from fluxrig.rackfile.validation import validate
@@ -86,7 +86,9 @@ class _Reader:
                 token = snake.token(rack.snake, self.folder, self.environ, mark, self.faults)
             link = snake.link(rack.snake, token)
         whole = {name: gear for name, gear in gears.items() if gear is not None}
-        return RackSpec(rack.rack, rack.uns, link, whole, wires)
+        kept = rack.store
+        store = StoreSpec(kept.max_bytes, kept.max_age, kept.when_full, kept.sync)
+        return RackSpec(rack.rack, rack.uns, link, whole, wires, store)
 
     def _gear(self, name: str, entries: MapNode, above: str) -> GearSpec | None:
         node, mark = entries.values[name], entries.keys[name]

@@ -9,6 +9,7 @@ from fluxrig.catalog import Catalog
 from fluxrig.duration import format_duration
 from fluxrig.gear import Manifest
 from fluxrig.rackfile.file import GEAR_NAME, GearEntry, RackEntry, WireEntry
+from fluxrig.size import format_size
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -16,7 +17,7 @@ _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 def schema(catalog: Catalog) -> dict[str, Any]:
     """Give the schema of a Rack file over the gears of a catalog."""
-    root = RackEntry.model_json_schema()
+    root = dict(as_written(RackEntry.model_json_schema()))
     definitions: dict[str, Any] = root.setdefault("$defs", {})
     definitions["Wire"] = WireEntry.model_json_schema()
     kinds = {kind: f"gear.{kind}" for kind in catalog}
@@ -59,20 +60,23 @@ def _gear(manifest: Manifest, name: str) -> dict[str, Any]:
 
 
 def as_written(part: Any) -> Any:
-    """Turn the defaults of durations from seconds into text."""
+    """Turn the defaults of durations and sizes from numbers into text."""
     if isinstance(part, list):
         return [as_written(item) for item in part]
     if not isinstance(part, Mapping):
         return part
     written = {key: as_written(value) for key, value in part.items()}
     default = written.get("default")
-    if isinstance(default, int | float) and not isinstance(default, bool) and _is_duration(written):
-        written["default"] = format_duration(default)
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        if _is_a("duration", written):
+            written["default"] = format_duration(default)
+        elif _is_a("size", written):
+            written["default"] = format_size(int(default))
     return written
 
 
-def _is_duration(part: Mapping[str, Any]) -> bool:
-    return any(option.get("x-type") == "duration" for option in (part, *part.get("anyOf", ())))
+def _is_a(kind: str, part: Mapping[str, Any]) -> bool:
+    return any(option.get("x-type") == kind for option in (part, *part.get("anyOf", ())))
 
 
 def _with_variables(part: Any) -> Any:

@@ -44,7 +44,8 @@ def validate(
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         faults.take(fault for each in details for fault in each.get("ctx", {}).get(IN_FILE, ()))
-        details = [each for each in details if each["type"] != IN_FILE]
+        # What may be absent has None as one alternative, which nobody who writes a value means.
+        details = [each for each in details if each["type"] not in (IN_FILE, "none_required")]
         found = [(each, Place(entry, mark, each)) for each in details]
         for group in _groups([(each, place) for each, place in found if not place.broken]):
             _report(group, model, known, faults)

@@ -31,7 +31,7 @@ class Mixer:
 @pytest.fixture
 async def parts() -> Any:
     mixer, clock = Mixer(), ManualClock()
-    snake = Snake(mixer, rack="press", uns="acme/lyon", leaves={"UNS": "abc"}, clock=clock)
+    snake = Snake(mixer, rack="press", uns="acme/lyon", leaves=lambda: {"UNS": "abc"}, clock=clock)
     task = asyncio.create_task(snake.run())
     yield mixer, clock, snake
     task.cancel()
@@ -43,7 +43,7 @@ async def test_says_who_it_is(parts: Any) -> None:
     mixer, clock, snake = parts
     await clock.advance(0)
     assert snake.up
-    assert mixer.asked[0].keys() == {"rack", "uns", "leaves", "version"}
+    assert mixer.asked[0].keys() == {"rack", "uns", "leaves", "version", "health", "clock_ns", "rtt_ns"}
 
 
 async def test_tells_an_outage_once_and_its_end(parts: Any, caplog: pytest.LogCaptureFixture) -> None:

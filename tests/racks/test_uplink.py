@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fluxrig.bus import MAX_PARCEL_BYTES, Parcel
-from fluxrig.codec import decode_sequence
+from fluxrig.codec import Carried, decode_sequence, encode
 from fluxrig.gear import Batch, Outputs
-from fluxrig.message import FluxMsg
+from fluxrig.message import OFFLINE, FluxMsg
 from fluxrig.testing import check_gear, context
 from racks import uplink
 from racks.uplink import Uplink, pack
@@ -100,6 +101,41 @@ async def test_rejections_of_such_messages_can_be_stored() -> None:
         leaf, _, outputs = await offer((RACK.rejection(message, "no").replace(uns=RACK.uns),))
         assert not outputs.rejected
         assert leaf.messages[0].ref == message.id
+
+
+async def test_what_comes_while_the_mixer_is_away_is_marked() -> None:
+    """Bit 0 of the flags, in the stored bytes, beside flags that the message has; nothing else changes."""
+    leaf, online = MemoryLeaf(), True
+    gear = Uplink(RACK, leaf.store, is_online=lambda: online)
+    first, second, third = (*readings(2), readings(1)[0].replace(flags=4))
+    await gear.process((first,), "in")
+    online = False
+    await gear.process((second, Carried(encode(third), third.uns)), "in")
+    online = True
+    await gear.process((first,), "in")
+    assert [message.flags for message in leaf.messages] == [0, OFFLINE, 4 | OFFLINE, 0]
+    assert [message.replace(flags=0) for message in leaf.messages] == [
+        first,
+        second,
+        third.replace(flags=0),
+        first,
+    ]
+    assert "flags" not in second.fields
+
+
+async def test_the_newest_of_each_asset_is_shown_as_it_comes() -> None:
+    """Also when the store is full: what is true now does not wait for it."""
+    shown: list[tuple[str, bytes]] = []
+
+    async def full(_: Sequence[Parcel]) -> None:
+        await asyncio.sleep(60)
+
+    gear = Uplink(RACK, full, on_newest=lambda subject, encoded: shown.append((subject, encoded)))
+    batch = readings(3)
+    task = asyncio.create_task(gear.process(batch, "in"))
+    await asyncio.sleep(0)
+    task.cancel()
+    assert shown == [("fluxrig.uns.acme.lyon.uplink", encode(batch[-1]))]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=50), st.integers(1, 100))
