@@ -69,6 +69,7 @@ class NatsServer:
         self._supervisor: asyncio.Task[None] | None = None
         self._down_for_s = 0.0
         self._log_from = 0
+        self._follower = server_log.Follower(self._log_path)
 
     @property
     def url(self) -> str:
@@ -109,6 +110,10 @@ class NatsServer:
         if (pid := self.pid) is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def news(self) -> list[str]:
+        """Give what the child has logged since the last call."""
+        return self._follower.lines()
 
     async def reload(self) -> None:
         """Have the child take the configuration as it is now. ServerError when it will not."""

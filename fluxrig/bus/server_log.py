@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 _TAIL_BYTES: Final = 16_384
+_NEWS_BYTES: Final = 256 << 10
 _TROUBLE = re.compile(r"\[(?:FTL|ERR)\] (.*)")
 
 _WRITE_FAILED = re.compile(r"critical write error|failed to store a msg", re.I)
@@ -31,6 +32,30 @@ def tail(path: Path, start: int = 0) -> str:
             return file.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+class Follower:
+    """Gives what is new in a log file, which may be rotated. Of a flood the newest lines alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        self._part = b""
+
+    def lines(self) -> list[str]:
+        """Give the lines that were ended since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, 2)
+                start = self._at if self._at <= size else 0
+                if size - start > _NEWS_BYTES:
+                    start, self._part = size - _NEWS_BYTES, b""
+                file.seek(start)
+                *whole, self._part = (self._part + file.read(_NEWS_BYTES)).split(b"\n")
+                self._at = file.tell()
+        except OSError:
+            return []
+        return [line.decode(errors="replace") for line in whole]
 
 
 def write_failed(text: str) -> bool:

@@ -1,0 +1,40 @@
+"""Which subjects a Rack may use in its project's account. All others are refused by the hub, each way.
+
+A Rack's data is not among what it may publish: the hub's streams take it from the leaf's, through the
+subjects below `deliver`. Of what nats-server passes unasked (server/leafnode.go, leafMsgAllowed), `_R_`
+leads nowhere here, and `$JS.ACK` reaches only consumers whose names nobody else knows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fluxrig.identity.jwt import Permissions
+
+MAX_PAYLOAD_BYTES: Final = 1 << 20
+"""Of one NATS message of a Rack: its largest parcel, or its leaf's API telling of one, and headers."""
+MAX_SUBSCRIPTIONS: Final = 1000
+_STREAMS: Final = ("UNS", "DEAD")
+_MQTT: Final = ("$MQTT.>",)  # which leaves may use unless it is forbidden
+
+
+def rights(rack: str, uns: str) -> Permissions:
+    """Give what a Rack with the prefix `uns` (a UNS path) may publish and subscribe."""
+    prefix = uns.replace("/", ".")
+    return Permissions(
+        publish=(
+            f"fluxrig.live.{prefix}",
+            f"fluxrig.live.{prefix}.>",
+            f"fluxrig.mixer.{rack}.>",  # asks the Mixer
+            f"_INBOX.mixer.{rack}.>",  # answers it
+            f"deliver.{rack}.>",  # what the hub's streams take
+            "$JSC.R.*",  # answers to the hub's streams, at subjects that only the one asked knows
+        ),
+        subscribe=(
+            f"fluxrig.ctrl.{rack}.>",
+            f"_INBOX.{rack}.>",
+            f"$JS.{rack}.API.>",
+            *(f"$JS.FC.{stream}.>" for stream in _STREAMS),  # how fast the hub takes
+        ),
+        refused=_MQTT,
+    )
