@@ -90,7 +90,7 @@ class Request(_Message):
     uns: Annotated[str, AfterValidator(_uns)]
     nats_key: Short
     csr: Pem
-    version: Annotated[str, Field(max_length=64)] = ""
+    version: Annotated[str, Field(pattern=r"^[\w.+-]{0,64}$")] = ""
     token: TokenProof | None = None
 
 

@@ -5,7 +5,7 @@
     ca.pem     the Mixer's authority                   rack.json   names, and where the Mixer is
 
 What is new is made whole in `identity.new` and then takes the place of what is there, so that a crash at any
-moment leaves the one or the other. Keys that wait for approval wait there, too, and are taken up again.
+moment leaves the one or the other. Keys that wait for approval do so in `identity.pending`.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class IdentityFolder:
         self.path = state_dir / "identity"
         self._new = state_dir / "identity.new"
         self._old = state_dir / "identity.old"
+        self._pending = state_dir / "identity.pending"
 
     def load(self) -> Identity | None:
         """Give the identity, or None before the first enrolment. IdentityError when it is damaged."""
@@ -105,19 +106,26 @@ class IdentityFolder:
             raise IdentityError(f"{self.path} is damaged ({error}); {_ENROL_ANEW}") from None
         return identity
 
+    def stamp(self) -> int:
+        """Give a number that changes whenever an identity is put in place; 0 while there is none."""
+        try:
+            return (self.path / "rack.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def pending_keys(self) -> Keys:
         """Give the keys that a first enrolment asks with: those of an earlier try, or new ones."""
         with suppress(IdentityError, OSError):
-            return _keys(self._new)
-        shutil.rmtree(self._new, ignore_errors=True)
-        self._new.mkdir(mode=0o700, parents=True)
+            return _keys(self._pending)
+        self.forget_pending()
+        self._pending.mkdir(mode=0o700, parents=True)
         keys = Keys.create()
-        _write_keys(self._new, keys)
+        _write_keys(self._pending, keys)
         return keys
 
     def forget_pending(self) -> None:
         """Drop keys that wait for approval, so that the next try makes new ones."""
-        shutil.rmtree(self._new, ignore_errors=True)
+        shutil.rmtree(self._pending, ignore_errors=True)
 
     def save(self, keys: Keys, answer: Answer, ca_pem: bytes, enrol: Address) -> Identity:
         """Keep what the Mixer issued for `keys`. Raises IdentityError when it does not fit them."""
@@ -136,10 +144,14 @@ class IdentityFolder:
         self._make(keys, identity, answer, ca_pem)
         _check(identity, self._new)
         self._promote()
+        with suppress(IdentityError, OSError):
+            if _keys(self._pending).public == keys.public:
+                self.forget_pending()
         return identity
 
     def _make(self, keys: Keys, identity: Identity, answer: Answer, ca_pem: bytes) -> None:
-        self._new.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self._new, ignore_errors=True)
+        self._new.mkdir(mode=0o700, parents=True)
         _write_keys(self._new, keys)
         write_durably(self._new / "tls.pem", answer.certificate.encode())
         write_durably(self._new / "ca.pem", ca_pem)

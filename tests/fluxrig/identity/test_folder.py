@@ -18,8 +18,8 @@ ACCOUNT = KeyPair.create(Kind.ACCOUNT)
 AT = Address("127.0.0.1", 7423)
 
 
-def enrolled(folder: IdentityFolder, life_s: int = 3600) -> Identity:
-    keys = folder.pending_keys()
+def enrolled(folder: IdentityFolder, life_s: int = 3600, keys: Keys | None = None) -> Identity:
+    keys = keys or folder.pending_keys()
     csr = certificates.make_csr(keys.tls, "p", "r")
     certificate = certificates.to_pem(certificates.issue_rack(CA, csr, "p", "r", life_s)).decode()
     token = jwt.user_jwt(keys.nats.public, "r", ACCOUNT)
@@ -40,7 +40,7 @@ def test_keys_wait_for_approval(tmp_path: Path) -> None:
     first = folder.pending_keys().public
     assert folder.pending_keys().public == first
     assert folder.load() is None
-    (tmp_path / "identity.new" / "user.nk").write_text("cut")
+    (tmp_path / "identity.pending" / "user.nk").write_text("cut")
     second = folder.pending_keys().public
     assert second != first
     folder.forget_pending()
@@ -106,6 +106,17 @@ def test_an_answer_for_other_keys_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(IdentityError, match="do not belong together"):
         folder.save(before.keys(), answer, certificates.to_pem(CA.certificate), AT)
     assert folder.load() == before
+
+
+def test_keys_that_wait_outlast_a_renewal(tmp_path: Path) -> None:
+    """A Rack that runs on with its old keys does not lose the new ones that wait for approval."""
+    folder = IdentityFolder(tmp_path)
+    old = enrolled(folder).keys()
+    waiting = folder.pending_keys().public
+    enrolled(folder, keys=old)
+    assert folder.pending_keys().public == waiting
+    assert enrolled(folder).keys().public == waiting
+    assert not (tmp_path / "identity.pending").exists()
 
 
 def test_which_paths_an_identity_covers(tmp_path: Path) -> None:
