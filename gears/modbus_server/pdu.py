@@ -23,7 +23,9 @@ NAMES: Final = {
     15: "write_multiple_coils",
     16: "write_multiple_registers",
     22: "mask_write_register",
+    23: "read_write_multiple_registers",
 }
+READ_WRITE: Final = 23
 
 _READS: Final[Mapping[int, tuple[Table, int]]] = {
     1: ("coil", 2000),
@@ -85,11 +87,16 @@ def refusal(function: int, code: int) -> bytes:
 def _read(request: Request, function: int) -> bytes:
     table, limit = _READS[function]
     start, count = request.take(">HH")
+    return _values(request, table, start, count, limit)
+
+
+def _values(request: Request, table: Table, start: int, count: int, limit: int) -> bytes:
+    """Give the answer of a read, whatever function it is a part of. Raises Refused."""
     if not 1 <= count <= limit:
         raise Refused(ILLEGAL_VALUE, f"{count} is not between 1 and {limit}")
     values = request.image.read(table, start, count, request.now_ns)
     payload = packed(values) if table in BIT_TABLES else values
-    return bytes([function, len(payload)]) + payload
+    return bytes([request.pdu[0], len(payload)]) + payload
 
 
 def _write_coil(request: Request) -> Answer:
@@ -115,6 +122,15 @@ def _write_registers(request: Request) -> Answer:
     return Answer(request.pdu[:5], request.written(start, data))
 
 
+def _read_write(request: Request) -> Answer:
+    """What is read is what the device had before, unless it is answered again once the write is safe."""
+    if len(request.pdu) < 10:
+        raise Refused(ILLEGAL_VALUE, "the request is cut short")
+    read_start, read_count = struct.unpack_from(">HH", request.pdu, 1)
+    start, _, data = _several(b"\0" + request.pdu[5:], 121, lambda count: 2 * count)
+    return Answer(_values(request, "holding", read_start, read_count, 125), request.written(start, data))
+
+
 def _mask_write(request: Request) -> Answer:
     start, and_mask, or_mask = request.take(">HHH")
     request.image.cells_at("holding", start, 1, holes=False)
@@ -129,6 +145,7 @@ WRITES: Final[Mapping[int, Callable[[Request], Answer]]] = {
     15: _write_coils,
     16: _write_registers,
     22: _mask_write,
+    READ_WRITE: _read_write,
 }
 
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from fluxrig.clock import Clock
 from fluxrig.modbus.tag import Value
 from gears.modbus_server.image import NO_SUCH_UNIT, Image, Refused
-from gears.modbus_server.pdu import Request, answer, refusal
+from gears.modbus_server.pdu import READ_WRITE, Answer, Request, answer, refusal
 from gears.modbus_server.writing import Bounds
 
 HEADER: Final = struct.Struct(">HHHB")
@@ -81,13 +81,23 @@ class Session:
         function = pdu[0]
         try:
             self._check(unit)
-            found = answer(Request(pdu, self._image, self._bounds, self._clock.monotonic_ns()))
+            found = self._look(pdu)
+            if found.written and (code := await self._write(found.written, function)) is not None:
+                return refusal(function, code)
         except Refused as refused:
             self._refused(function, refused)
             return refusal(function, refused.code)
-        if found.written and (code := await self._write(found.written, function)) is not None:
-            return refusal(function, code)
-        return found.pdu
+        return self._afterwards(pdu, found) if function == READ_WRITE else found.pdu
+
+    def _afterwards(self, pdu: bytes, before: Answer) -> bytes:
+        """Give what is read after what was written with it, as far as that has come back already."""
+        try:
+            return self._look(pdu).pdu
+        except Refused:
+            return before.pdu
+
+    def _look(self, pdu: bytes) -> Answer:
+        return answer(Request(pdu, self._image, self._bounds, self._clock.monotonic_ns()))
 
     def _check(self, unit: int) -> None:
         if self._unit not in (None, unit):

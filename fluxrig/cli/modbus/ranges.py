@@ -11,8 +11,8 @@ Range: TypeAlias = tuple[int, int]
 Readable: TypeAlias = Callable[[int, int], Awaitable[bool]]
 """Says whether `count` addresses from `start` on can be read in one request."""
 
-SAMPLES: Final = 5
-"""Single addresses that are tried before a block counts as empty."""
+SAMPLE_STEP: Final = 10
+"""Of a block that can't be read whole, every tenth address is tried before it counts as empty."""
 
 
 async def find_ranges(
@@ -68,7 +68,7 @@ class _Finder:
         return await self._readable(start, count)
 
     async def _any_of_a_few(self, start: int, count: int) -> bool:
-        for at in range(start, start + count, -(-count // SAMPLES)):
+        for at in range(start, start + count, SAMPLE_STEP):
             if await self._single(at):
                 return True
         return False

@@ -51,9 +51,9 @@ def scan(
     Gentle by default: one request at a time with a pause in between, and it stops by itself, telling what it
     has found, when the device grows slow, says that it is busy, or stops answering; it then exits with 1.
     Ctrl-C shows what was found so far.
-    Where a block of addresses is not there as a whole, a few of them are tried: without --thorough a short
-    range in between may stay unfound. Reading has no effect on nearly all devices; the manual tells of the
-    others.
+    Where a block of addresses is not there as a whole, every tenth of them is tried: without --thorough a
+    range of fewer than ten in between may stay unfound. Reading has no effect on nearly all devices; the
+    manual tells of the others.
     """
     from fluxrig.cli.modbus.device import target_of
     from fluxrig.cli.modbus.scanner import INTERRUPTED, Scanner
@@ -77,9 +77,9 @@ def scan(
         except KeyboardInterrupt:
             found = scanner.interrupted()
     if as_json:
-        print_json({"endpoint": url, **as_document(found)})
+        print_json({"endpoint": url, "thorough": thorough, **as_document(found)})
     else:
-        _show(found, looked_into)
+        _show(found, looked_into, thorough=thorough)
     if found.stopped == INTERRUPTED:
         raise typer.Exit(130)
     if found.stopped:
@@ -144,7 +144,7 @@ def _progress(scanner: Any) -> Any:
     return console.status(scanner, spinner="dots") if console.is_terminal else nullcontext()
 
 
-def _show(found: Found, tables: list[Any]) -> None:
+def _show(found: Found, tables: list[Any], *, thorough: bool) -> None:
     for unit in found.units:
         typer.echo(f"unit {unit.unit} answers in {unit.latency_ms:.1f} ms ({unit.answers})")
         for table in tables:
@@ -153,6 +153,8 @@ def _show(found: Found, tables: list[Any]) -> None:
                     f"{first}-{last}" if last > first else str(first) for first, last in unit.tables[table]
                 )
                 typer.echo(f"  {table:8}  {ranges or 'nothing found'}")
+    if any(unit.tables for unit in found.units) and not thorough:
+        typer.echo("ranges of fewer than ten addresses may be missing; --thorough looks at each", err=True)
     if found.silent:
         typer.echo(f"silent: {', '.join(map(str, found.silent))}")
     if found.note:

@@ -93,7 +93,7 @@ def write(
         at, base, type=type_, order=order, scale=scale, offset=offset, length=length, encoding=encoding
     )
     if tag.at.table not in WRITABLE_TABLES:
-        raise typer.BadParameter(f"a {tag.at.table} can't be written; only coils and holding registers can")
+        raise typer.BadParameter(f"{tag.at} can't be written; only coils and holding registers can")
     try:
         new = parse_value(value, tag)
         encoded = encode_value(tag, new)

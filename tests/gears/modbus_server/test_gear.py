@@ -212,6 +212,39 @@ async def test_what_a_client_writes_is_a_message(serve, connect):
     assert messages[2].meta["unit.speed"] == "1/min"
 
 
+async def test_reading_and_writing_at_once(serve, connect):
+    """Function 23 writes first; what it reads is what the plant says then. What it may not write or can't
+    read is refused whole, and nothing is written."""
+    served = await serve(TAGS_OF_ALL_TABLES)
+    await served.put(VALUES)
+    client = await connect(served)
+
+    def ask(write, values, read=10, count=1):
+        return client.readwrite_registers(
+            read_address=read, read_count=count, write_address=write, values=values
+        )
+
+    deliver = served.gear._outbox.deliver
+
+    async def and_back(port, message, limit_s):
+        outcome = await deliver(port, message, limit_s)
+        await served.put(message.data)
+        return outcome
+
+    served.gear._outbox.deliver = and_back
+    assert (await ask(10, [120])).registers == [120]
+    assert (await ask(20, [1, 2], read=0, count=2)).registers == [0, 16520]
+    assert [message.data for message in served.bench.out] == [{"speed": 120}, {"total": 65538}]
+    assert served.bench.out[0].meta["function"] == "read_write_multiple_registers"
+    refused = [
+        (await ask(0, [1, 2]), ILLEGAL_ADDRESS),  # a tag that may not be written
+        (await ask(10, [301]), ILLEGAL_VALUE),  # above its max
+        (await ask(10, [5], read=40), ILLEGAL_ADDRESS),  # no tag to be read
+    ]
+    assert [code(answer) for answer, _ in refused] == [expected for _, expected in refused]
+    assert len(served.bench.out) == 2
+
+
 async def test_what_is_written_shows_when_it_comes_back(serve, connect):
     """A client reads what the plant says, not what it asked for."""
     served = await serve({"speed": {"at": "holding/10", "write": True}})

@@ -40,17 +40,17 @@ def test_a_table_that_is_there_costs_a_request_a_block():
 
 
 def test_an_empty_table_costs_few_requests():
-    """1,000 addresses without a register are at most six requests a block."""
+    """1,000 addresses without a register are at most eleven requests a block."""
     table = Table([])
     assert found(table, 0, 999) == []
-    assert len(table.asked) <= 60
+    assert len(table.asked) <= 110
 
 
 def test_a_table_that_ends_within_a_block():
     """The end is found to the register, with far fewer requests than registers."""
     table = Table(range(137))
     assert found(table, 0, 999) == [(0, 136)]
-    assert len(table.asked) <= 100
+    assert len(table.asked) <= 150
 
 
 @settings(max_examples=50, deadline=None)
@@ -72,6 +72,12 @@ def test_what_it_finds_is_true(ranges, block, thorough):
     if thorough:
         assert set(addresses) == present
     assert all(count <= block and start >= 0 and start + count <= 300 for start, count in table.asked)
+
+
+@pytest.mark.parametrize("start", [3, 147, 985])
+def test_a_range_of_ten_is_found_wherever_it_is(start):
+    """Machine builders leave holes: what is between two blocks that are not there is not overlooked."""
+    assert found(Table(range(start, start + 10)), 0, 999) == [(start, start + 9)]
 
 
 def test_ranges_that_touch_are_one():

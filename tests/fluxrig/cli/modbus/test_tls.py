@@ -63,7 +63,7 @@ def test_a_device_is_trusted_by_its_signer(secure, fluxrig):
         ("tcp://127.0.0.1:1", ["ca=x"], "not encrypted"),
         ("tls://127.0.0.1:1", ["cafile=x"], "server_name="),
         ("tls://127.0.0.1:1", ["verify=maybe"], "verify"),
-        ("tls://127.0.0.1:1", ["ca=/no/such/file"], "No such file"),
+        ("tls://127.0.0.1:1", ["ca=/no/such/file"], "no such file"),
     ],
 )
 def test_wrong_settings_are_refused(fluxrig, url, pairs, said):
