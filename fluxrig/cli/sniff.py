@@ -66,6 +66,12 @@ def sniff(
             show_default="1h",
         ),
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that keeps what was learned, for the next time.", show_default="learn anew each time"
+        ),
+    ] = None,
     for_: Annotated[
         float | None,
         typer.Option(
@@ -89,6 +95,8 @@ def sniff(
     if as_csv and as_json:
         raise typer.BadParameter("give either --csv or --json")
     options: dict[str, Any] = {"filter": filter_, "promiscuous": promiscuous, "follow": follow}
+    if baseline is not None:
+        options["baseline"] = baseline
     if learn is not None:
         options["learn"] = format_duration(learn)
     configs = _configs(files or [], interface or [], options)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from gears.network_sniffer.flow import Flow
@@ -25,29 +26,47 @@ class Finding(NamedTuple):
     evidence: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a baseline knows."""
+
+    since_ns: int
+    """When learning began, in the time of the capture."""
+    clients: Set[tuple[str, str]] = frozenset()
+    """Client and server."""
+    writers: Set[tuple[str, str, int]] = frozenset()
+    """Client, server, unit."""
+    functions: Set[tuple[str, str, int]] = frozenset()
+    """Client, server, function code."""
+
+
 class Baseline:
     """Clients of servers, who writes, and functions used."""
 
-    def __init__(self, learn_ns: int) -> None:
+    def __init__(self, learn_ns: int, learned: Learned | None = None) -> None:
+        """`learned` is what an earlier run knew: its learning goes on, or is over."""
+        self.changed = False
+        """Whether there is more than `learned` gave the last time."""
         self._learn_ns = learn_ns
-        self._until: int | None = None
-        self._clients: set[tuple[str, str]] = set()
-        self._writers: set[tuple[str, str, int]] = set()
-        self._functions: set[tuple[str, str, int]] = set()
+        self._since = None if learned is None else learned.since_ns
+        self._clients: set[tuple[str, str]] = set(learned.clients if learned else ())
+        self._writers: set[tuple[str, str, int]] = set(learned.writers if learned else ())
+        self._functions: set[tuple[str, str, int]] = set(learned.functions if learned else ())
         self._suspects: dict[tuple[str, str], dict[int, int]] = {}
         """By client and server: function codes that were refused or are new, and when last."""
 
     def findings(self, flow: Flow, fc: int, unit: int, ts: int, exception: int | None) -> Iterator[Finding]:
         """Take one exchange. Cheap for what is usual."""
-        if self._until is None:
-            self._until = ts + self._learn_ns
+        if self._since is None:
+            self._since = ts
         if (unit, fc) in flow.link.known:
             if exception == ILLEGAL_FUNCTION:
                 yield from self._suspect(flow, fc, ts)
             return
         flow.link.known.add((unit, fc))
+        self.changed = True
         client, server = flow.client[0], flow.server_key
-        learning = ts < self._until
+        learning = ts < self._since + self._learn_ns
         if _is_new(self._clients, (client, server)) and not learning:
             yield Finding("new_client", "medium", "a client that the baseline does not know", {"unit": unit})
         writes = fc in flow.traits.writes
@@ -60,6 +79,14 @@ class Baseline:
             yield Finding("new_function", "medium", "a function that was never used there", evidence)
         if new or exception == ILLEGAL_FUNCTION:
             yield from self._suspect(flow, fc, ts)
+
+    def learned(self) -> Learned | None:
+        """Give a copy of what is known; None before the first exchange."""
+        self.changed = False
+        if self._since is None:
+            return None
+        facts = frozenset(self._clients), frozenset(self._writers), frozenset(self._functions)
+        return Learned(self._since, *facts)
 
     def _suspect(self, flow: Flow, fc: int, ts: int) -> Iterator[Finding]:
         """Look for a scan of function codes."""

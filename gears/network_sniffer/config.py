@@ -114,6 +114,9 @@ class Config(GearConfig):
     learn: Seconds = 3600.0
     """How long, from the first exchange on, what is seen is taken for usual. After that, new clients, new
     writers and new functions are anomalies."""
+    baseline: Path | None = None
+    """A file that keeps what was learned, so that a restart goes on with it; its folder has to be there.
+    Absent: each start learns anew."""
     replay: Literal["fast", "realtime"] = "fast"
     """How a file is read: as fast as it is taken, or at the pace at which it was captured, times `speed`."""
     speed: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False)

@@ -13,6 +13,7 @@ from typing import Final
 
 from fluxrig.errors import Fatal, NotReady
 from fluxrig.gear import OUT, Context, Emit, Gear
+from gears.network_sniffer.baseline_file import BaselineFile
 from gears.network_sniffer.capture_file import read_capture
 from gears.network_sniffer.capture_filter import parse_filter
 from gears.network_sniffer.capture_folder import CaptureFiles, list_captures
@@ -43,9 +44,12 @@ class NetworkSniffer(Gear[Config]):
         super().__init__(config, context)
         self._live: list[LiveCapture] = []
         self._flushed_ns = 0
+        self._baseline = None if config.baseline is None else BaselineFile(config.baseline, context.log)
 
     async def open(self) -> None:
         config = self.config
+        if self._baseline is not None and self._baseline.learned is None:
+            await asyncio.to_thread(self._baseline.load)
         if config.interfaces and not self._live:
             expression = parse_filter(config.filter)
             try:
@@ -92,6 +96,7 @@ class NetworkSniffer(Gear[Config]):
         except CaptureError as error:
             raise Fatal(str(error)) from error
         sniffer.finish()
+        await self._keep_baseline(sniffer)
         await self._flush(sniffer, emit)
         if number == 0 and not sniffer.packets:
             self.context.log.warning("%s has no packets", path)
@@ -147,7 +152,17 @@ class NetworkSniffer(Gear[Config]):
             raise
 
     def _sniffer(self, identity: bytes) -> Sniffer:
-        return make_sniffer(self.config, self.context.src, self.context.uns, identity)
+        return make_sniffer(
+            self.config,
+            self.context.src,
+            self.context.uns,
+            identity,
+            None if self._baseline is None else self._baseline.learned,
+        )
+
+    async def _keep_baseline(self, sniffer: Sniffer, now_s: float | None = None) -> None:
+        if self._baseline is not None:
+            await self._baseline.keep(sniffer.baseline, now_s)
 
     def _tell_damage(self, sniffer: Sniffer, damages: list[str]) -> None:
         for damage in damages:
@@ -161,13 +176,16 @@ class NetworkSniffer(Gear[Config]):
         sniffer.finish()
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
+                await self._keep_baseline(sniffer)
                 await self._flush(sniffer, emit)
 
     async def _pass_on(self, sniffer: Sniffer, emit: Emit) -> None:
         """Hand on what is there when it is enough or has waited long enough; let others run in any case."""
-        waited_ns = self.context.clock.monotonic_ns() - self._flushed_ns
+        now_ns = self.context.clock.monotonic_ns()
+        waited_ns = now_ns - self._flushed_ns
         if sniffer.waiting >= BATCH or waited_ns >= FLUSH_S * 1e9:
             await self._flush(sniffer, emit)
+            await self._keep_baseline(sniffer, now_ns / 1e9)
         await asyncio.sleep(0)
 
     async def _flush(self, sniffer: Sniffer, emit: Emit) -> None:

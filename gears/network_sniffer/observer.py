@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fluxrig.message import TAGS
 from gears.network_sniffer.asset import Asset
-from gears.network_sniffer.baseline import Baseline
+from gears.network_sniffer.baseline import Baseline, Learned
 from gears.network_sniffer.change import Change
 from gears.network_sniffer.devices import Devices
 from gears.network_sniffer.events import ASSET, LINK, TRANSACTION, VALUE, Recorder, Repeats
@@ -27,6 +27,8 @@ class Scope:
     """How much is learned and remembered."""
 
     learn_ns: int = 3_600_000_000_000
+    learned: Learned | None = None
+    """What the baseline knows from before."""
     values: int = 262_144
     assets: int = 16_384
     """Also of links."""
@@ -44,7 +46,7 @@ class Observer:
         """Assets and links that had to go for newer ones."""
         self._limit = scope.assets
         self._values = Values(scope.values, scope.devices)
-        self._baseline = Baseline(scope.learn_ns)
+        self.baseline = Baseline(scope.learn_ns, scope.learned)
         self._links: dict[tuple[str, str, int, str], Link] = {}
         self._assets: dict[str, Asset] = {}
         self._changed: dict[str, Asset] = {}
@@ -129,7 +131,7 @@ class Observer:
         unit, fc = gist.place
         if gist.outcome[1] in _ANSWERED:
             self._asset(flow.server[0], ts).note("units", unit, self.recorder.frame, ts, f"answers as {unit}")
-        for code, severity, detail, evidence in self._baseline.findings(flow, fc, unit, ts, gist.exception):
+        for code, severity, detail, evidence in self.baseline.findings(flow, fc, unit, ts, gist.exception):
             count = self._repeats.count(f"{code} {flow.client[0]} {flow.server_key}")
             if count is not None:
                 self.recorder.anomaly(ts, code, severity, detail, count=count, flow=flow.data, **evidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from gears.network_sniffer.baseline import Learned
 from gears.network_sniffer.capture_filter import accepts, parse_filter
 from gears.network_sniffer.config import Config, DeviceConfig, parse_endpoint
 from gears.network_sniffer.devices import Device, Devices, Named
@@ -13,14 +14,19 @@ from gears.network_sniffer.reassembly import Limits
 from gears.network_sniffer.sniffer import Settings, Sniffer
 
 
-def make_sniffer(config: Config, src: str, uns: str, identity: bytes) -> Sniffer:
-    """Make one for a gear `src` on the UNS path `uns`; `identity` stands for the capture in its ids."""
+def make_sniffer(
+    config: Config, src: str, uns: str, identity: bytes, learned: Learned | None = None
+) -> Sniffer:
+    """Make one for a gear `src` on the UNS path `uns`; `identity` stands for the capture in its ids.
+
+    `learned` is what the baseline knows from before.
+    """
     schemas = frozenset(KINDS[kind] for kind in config.emit)
     accept = accepts(parse_filter(config.filter)) if config.filter else None
-    return Sniffer(Recorder(src, uns, identity, schemas), settings_of(config, uns), accept)
+    return Sniffer(Recorder(src, uns, identity, schemas), settings_of(config, uns, learned), accept)
 
 
-def settings_of(config: Config, uns: str) -> Settings:
+def settings_of(config: Config, uns: str, learned: Learned | None = None) -> Settings:
     """Give the settings that a configuration asks for; all times in ns."""
     return Settings(
         request_timeout_ns=round(config.request_timeout * 1e9),
@@ -34,6 +40,7 @@ def settings_of(config: Config, uns: str) -> Settings:
         ),
         scope=Scope(
             learn_ns=round(config.learn * 1e9),
+            learned=learned,
             values=config.max_values,
             assets=config.max_assets,
             devices=_devices(config, uns.rpartition("/")[0]),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from fluxrig.message import FluxMsg
+from gears.network_sniffer.baseline import Baseline
 from gears.network_sniffer.events import CAPTURE, Recorder
 from gears.network_sniffer.fragments import Fragments
 from gears.network_sniffer.modbus.pairing import Outstanding
@@ -95,6 +96,10 @@ class Sniffer:
                 self._take(whole(*packet), ts)
         else:
             self._streams.segment(found, self._recorder.frame, ts)
+
+    @property
+    def baseline(self) -> Baseline:
+        return self._observer.baseline
 
     @property
     def packets(self) -> int:
