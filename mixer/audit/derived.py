@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -10,9 +11,9 @@ import pyarrow as pa
 from fluxrig.message import TAGS
 from mixer.audit.bulk.decode import Decoded
 from mixer.audit.columns import Columns
-from mixer.audit.events import ANOMALY, TRANSACTION, anomalies, transactions
+from mixer.audit.events import TABLES_OF_EVENTS, events
 from mixer.audit.samples import samples
-from mixer.audit.tables import ANOMALIES, SAMPLES, TRANSACTIONS, Table
+from mixer.audit.tables import SAMPLES, Table
 
 
 class Derived(NamedTuple):
@@ -25,12 +26,10 @@ class Derived(NamedTuple):
 
 DERIVED: Final = (
     Derived(SAMPLES, TAGS, samples),
-    Derived(TRANSACTIONS, TRANSACTION, transactions),
-    Derived(ANOMALIES, ANOMALY, anomalies),
+    *(Derived(event.table, event.schema, partial(events, event)) for event in TABLES_OF_EVENTS),
 )
 
-
-EVENTS: Final = frozenset({TRANSACTION, ANOMALY})
+EVENTS: Final = frozenset(event.schema for event in TABLES_OF_EVENTS)
 """Schemas whose tables are made from the fields of single messages."""
 
 

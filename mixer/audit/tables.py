@@ -166,6 +166,131 @@ ANOMALIES: Final = Table(
     derived=True,
 )
 
+CHANGES: Final = Table(
+    "changes",  # ot.value/1: a register or coil that was seen to change
+    pa.schema(
+        [
+            ("ts", _TIME),
+            ("uns", _TEXT),
+            ("server", _TEXT),
+            ("client", _TEXT),  # who wrote it, if that was the cause
+            ("unit", _INT),
+            ("register", _TEXT),
+            ("address", _INT),
+            ("name", _TEXT),  # of the tag, where a device's tags are known
+            ("type", _TEXT),
+            ("old", _TEXT),  # JSON
+            ("new", _TEXT),  # JSON
+            ("value", pa.float64()),  # `new`, where it is a number or boolean
+            ("cause", _TEXT),
+            ("rack", _TEXT),
+            ("id", _TEXT),
+            ("ref", _TEXT),  # the exchange that showed it
+            ("stream_seq", _INT),
+        ]
+    ),
+    repeating=("uns", "server", "client", "register", "name", "type", "cause", "rack"),
+    bulk=("old", "new"),
+    derived=True,
+)
+
+ASSETS: Final = Table(
+    "assets",  # ot.asset/1: what is known of an IP address; the newest row of an address has all of it
+    pa.schema(
+        [
+            ("ts", _TIME),
+            ("uns", _TEXT),
+            ("ip", _TEXT),
+            ("mac", _TEXT),  # JSON, as are the three behind it
+            ("roles", _TEXT),
+            ("protocols", _TEXT),
+            ("units", _TEXT),
+            ("vendor", _TEXT),
+            ("product", _TEXT),
+            ("model", _TEXT),
+            ("firmware", _TEXT),
+            ("name", _TEXT),
+            ("first_seen", _TIME),
+            ("last_seen", _TIME),
+            ("evidence", _TEXT),  # JSON: the frame that each thing is known from
+            ("rack", _TEXT),
+            ("id", _TEXT),
+            ("stream_seq", _INT),
+        ]
+    ),
+    repeating=("uns", "ip", "mac", "roles", "protocols", "units", "vendor", "product", "model", "rack"),
+    bulk=("mac", "evidence"),
+    derived=True,
+)
+
+LINKS: Final = Table(
+    "links",  # ot.link/1: what one client and one server had to do with each other so far
+    pa.schema(
+        [
+            ("ts", _TIME),
+            ("uns", _TEXT),
+            ("client", _TEXT),
+            ("server", _TEXT),
+            ("protocol", _TEXT),
+            ("first_seen", _TIME),
+            ("last_seen", _TIME),
+            ("exchanges", _INT),
+            ("error_rate", pa.float64()),
+            ("period_us", _INT),  # of its most frequent request
+            ("jitter_us", _INT),
+            ("functions", _TEXT),  # JSON, as are the three behind it
+            ("statuses", _TEXT),
+            ("ranges", _TEXT),
+            ("polls", _TEXT),
+            ("rack", _TEXT),
+            ("id", _TEXT),
+            ("stream_seq", _INT),
+        ]
+    ),
+    repeating=("uns", "client", "server", "protocol", "rack"),
+    bulk=("functions", "statuses", "ranges", "polls"),
+    derived=True,
+)
+
+COUNTERS: Final = (
+    "packets",
+    "bytes",
+    "kernel_drops",
+    "not_ip_tcp_udp",
+    "link_unknown",
+    "fragments",
+    "fragmented_joined",
+    "fragmented_lost",
+    "decode_errors",
+    "connections",
+    "evicted",
+    "retransmitted",
+    "out_of_order",
+    "gaps",
+    "strays",
+    "lost_bytes",
+    "truncated_bytes",
+    "adus",
+    "pending",
+    "messages",
+    "anomalies",
+)
+CAPTURES: Final = Table(
+    "captures",  # ot.capture/1: the counters of a capture since its start, among them what was lost
+    pa.schema(
+        [
+            ("ts", _TIME),
+            ("uns", _TEXT),
+            *((name, _INT) for name in COUNTERS),
+            ("rack", _TEXT),
+            ("id", _TEXT),
+            ("stream_seq", _INT),
+        ]
+    ),
+    repeating=("uns", "rack"),
+    derived=True,
+)
+
 QUARANTINE: Final = Table(
     "quarantine",
     pa.schema(
@@ -185,4 +310,17 @@ QUARANTINE: Final = Table(
     bulk=("payload",),
 )
 
-TABLES: Final = {table.name: table for table in (MESSAGES, SAMPLES, TRANSACTIONS, ANOMALIES, QUARANTINE)}
+TABLES: Final = {
+    table.name: table
+    for table in (
+        MESSAGES,
+        SAMPLES,
+        TRANSACTIONS,
+        CHANGES,
+        ANOMALIES,
+        ASSETS,
+        LINKS,
+        CAPTURES,
+        QUARANTINE,
+    )
+}
