@@ -104,7 +104,7 @@ def up(
     if sync != "always":
         seconds(sync)
     host, port = _address(listen)
-    roll = Roll(rows=commit_rows, age_s=commit_every)
+    roll = Roll(rows=commit_rows, age_s=commit_every, hourly=partition == "hour")
     place = folder(data)
     rules = policy or (named if (named := place.path / NAME).exists() else None)
     keeping = Keeping(

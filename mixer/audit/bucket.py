@@ -133,10 +133,15 @@ class Bucket:
         yield  # the Mixer lets what compaction took away lie for longer than a query may take
 
     def scan(
-        self, db: duckdb.DuckDBPyConnection, table: Table, files: Sequence[FileEntry], scratch: Path
+        self,
+        db: duckdb.DuckDBPyConnection,
+        table: Table,
+        files: Sequence[FileEntry],
+        scratch: Path,
+        *,
+        hours: bool,
     ) -> str:
         """Have DuckDB read through a dataset of pyarrow; partitions and most filters are handed down."""
-        hours = any("/hour=" in file.path for file in files)
         hive = pa.schema(
             [("project", pa.string()), ("date", pa.date32()), *([("hour", pa.int32())] if hours else [])]
         )

@@ -89,7 +89,13 @@ class Local:
             os.close(descriptor)
 
     def scan(
-        self, db: duckdb.DuckDBPyConnection, table: Table, files: Sequence[FileEntry], scratch: Path
+        self,
+        db: duckdb.DuckDBPyConnection,
+        table: Table,
+        files: Sequence[FileEntry],
+        scratch: Path,
+        *,
+        hours: bool,
     ) -> str:
         """Have DuckDB read the files itself.
 
@@ -99,15 +105,15 @@ class Local:
         is_uneven = any(file.columns != len(table.schema) for file in files)
         paths = [self.path(file.path) for file in files]
         if is_uneven or not paths:
-            paths.append(_empty(table, scratch, files))
+            paths.append(_empty(table, scratch, hours=hours))
         listed = ", ".join("'" + str(path.resolve()).replace("'", "''") + "'" for path in paths)
-        return parquet(f"[{listed}]", hours=any("/hour=" in file.path for file in files), by_name=is_uneven)
+        return parquet(f"[{listed}]", hours=hours, by_name=is_uneven)
 
 
-def _empty(table: Table, scratch: Path, files: Sequence[FileEntry]) -> Path:
+def _empty(table: Table, scratch: Path, *, hours: bool) -> Path:
     """Write a file without rows, in partitions like those of the others."""
     folder = scratch / table.name / "project=default" / "date=1970-01-01"
-    if any("/hour=" in file.path for file in files):
+    if hours:
         folder /= "hour=0"
     folder.mkdir(parents=True)
     pq.write_table(table.schema.empty_table(), folder / "empty.parquet")

@@ -131,11 +131,13 @@ def connect(store: Source, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConn
 
 def _views(connection: duckdb.DuckDBPyConnection, store: Source, scratch: Path) -> Iterator[str]:
     files: dict[str, list[FileEntry]] = defaultdict(list)
-    for live in load(store).files.values():
+    hours = False
+    for path, live in load(store).files.items():
         files[live.file.table].append(live.file)
+        hours = hours or "/hour=" in path
     for table in TABLES.values():
-        hours = any("/hour=" in file.path for file in files[table.name])
-        yield view(table, store.scan(connection, table, files[table.name], scratch), hours=hours)
+        found = store.scan(connection, table, files[table.name], scratch, hours=hours)
+        yield view(table, found, hours=hours)
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -47,9 +47,18 @@ class Source(Protocol):
         """Keep files that are read from being removed meanwhile; what is written goes on."""
 
     def scan(
-        self, db: duckdb.DuckDBPyConnection, table: Table, files: Sequence[FileEntry], scratch: Path
+        self,
+        db: duckdb.DuckDBPyConnection,
+        table: Table,
+        files: Sequence[FileEntry],
+        scratch: Path,
+        *,
+        hours: bool,
     ) -> str:
-        """Give what SQL reads a table from. `scratch` is a folder for what has to be made up."""
+        """Give what SQL reads a table from; `hours` tells whether they are partitions of the store.
+
+        `scratch` is a folder for what has to be made up.
+        """
 
 
 def source(place: Place) -> Source:

@@ -21,7 +21,8 @@ from mixer.audit.origin import Marks
 from mixer.audit.parcel import Parcel, joined, unpack
 from mixer.audit.tables import MESSAGES, QUARANTINE, Table
 
-_DAY_NS: Final = 86_400 * 10**9
+_HOUR_NS: Final = 3600 * 10**9
+_DAY_NS: Final = 24 * _HOUR_NS
 _CHUNK_BYTES: Final = 2 << 20
 _TYPES: Final = {field.name: field.type for field in MESSAGES.schema}
 
@@ -35,9 +36,9 @@ class Tabulated:
     first: int
     last: int
     batches: Batches = field(default_factory=dict)
-    """By table name and UTC day (`2026-11-21`) on which the hub stored the messages.
+    """By table name and UTC day (`2026-11-21`) or hour (`2026-11-21T13`) when the hub stored the messages.
 
-    The day is the hub's, not the message's: a device may claim any time, and a folder per claim has no bound.
+    The time is the hub's, not the message's: a device may claim any, and a folder per claim has no bound.
     """
     leaves: dict[tuple[str, str], bytearray] = field(default_factory=dict)
     """The leaf hashes of the rows of `batches`, one after another; none of derived tables."""
@@ -72,14 +73,16 @@ class Tabulated:
         self.nbytes += other.nbytes
 
 
-def tabulate(stream: str, stored: Sequence[Stored], marks: Marks) -> Tabulated:
+def tabulate(stream: str, stored: Sequence[Stored], marks: Marks, *, hourly: bool = False) -> Tabulated:
     """Turn a run of stored messages, at least one, into batches; `marks` moves on with them."""
     result = Tabulated(stored[0].seq, stored[-1].seq)
-    for day, run in groupby(stored, lambda item: item.time_ns // _DAY_NS):
+    length_ns = _HOUR_NS if hourly else _DAY_NS
+    for period, run in groupby(stored, lambda item: item.time_ns // length_ns):
+        partition = _name(period * length_ns, hourly)
         for chunk in _chunks(run):
             parcels, pieces, decoded = unpack(chunk, marks)
             for table, batch in _batches(stream, parcels, pieces, decoded):
-                result.add(table, _date(day), batch)
+                result.add(table, partition, batch)
             _note(result, parcels, marks)
     return result
 
@@ -169,5 +172,6 @@ def _quarantine(stream: str, parcels: list[Parcel]) -> dict[str, list[Any]]:
     }
 
 
-def _date(day: int) -> str:
-    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+def _name(start_ns: int, hourly: bool) -> str:
+    """Name a partition as `layout.file_path` takes it."""
+    return f"{datetime.fromtimestamp(start_ns // 10**9, UTC):{'%Y-%m-%dT%H' if hourly else '%Y-%m-%d'}}"

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from fluxrig.bus import Bus, Consumer, StreamState, stream_state
 from fluxrig.errors import BusError
+from mixer.audit.manifest import DEFAULT_PROJECT
 from mixer.audit.origin import Marks
 from mixer.audit.state import Progress
 from mixer.audit.store import AuditStore
@@ -40,6 +41,8 @@ class Roll:
     bytes: int = 48 << 20
     """Of Arrow memory; on disk it is a fraction of that."""
     age_s: float = 5.0
+    hourly: bool = False
+    """Whether a partition is an hour, not a day."""
 
 
 class Writer:
@@ -52,8 +55,12 @@ class Writer:
         stream: str,
         roll: Roll | None = None,
         on_commit: Callable[[Tabulated], None] | None = None,
+        *,
+        project: str = DEFAULT_PROJECT,
     ) -> None:
+        """`bus` is connected to the account of the project whose messages these are."""
         self.stream = stream
+        self.project = project
         self.trouble = ""
         """What keeps it from writing at the moment, in one line."""
         self._bus = bus
@@ -64,7 +71,7 @@ class Writer:
 
     @property
     def progress(self) -> Progress:
-        return self._store.progress(self.stream)
+        return self._store.progress(self.stream, self.project)
 
     def stop(self) -> None:
         """Ask `run` to commit what it holds and return."""
@@ -119,7 +126,7 @@ class Writer:
             if run is None:
                 due = loop.time() + self._roll.age_s
             if stored:
-                made = await asyncio.to_thread(tabulate, self.stream, stored, marks)
+                made = await asyncio.to_thread(tabulate, self.stream, stored, marks, hourly=self._roll.hourly)
                 if run is None:
                     run = made
                 else:
@@ -136,7 +143,7 @@ class Writer:
         delay = _BACKOFF_S[0]
         while True:
             try:
-                await asyncio.to_thread(self._store.commit, self.stream, epoch, run)
+                await asyncio.to_thread(self._store.commit, self.stream, epoch, run, self.project)
             except (OSError, MemoryError, pa.ArrowException) as error:
                 self._tell(f"the audit store can't be written: {error}; nothing is lost, it is tried again")
             else:
