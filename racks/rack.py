@@ -24,6 +24,7 @@ from fluxrig.rackfile.model import UPLINK, GearSpec, RackSpec
 from fluxrig.tasks import end
 from racks import uplink
 from racks.engine import Engine
+from racks.enrolment import Enrolment
 from racks.live import LiveLane
 from racks.node import Node
 from racks.report import REPORT, Report, Reporter, write_report
@@ -65,12 +66,14 @@ class Rack:
         self._clock = clock or SystemClock()
         self._report_files = [state_dir / REPORT, *([report_file] if report_file else [])]
         self._snake: Snake | None = None
+        self._enrolment: Enrolment | None = None
         self._leaf_trouble = ""
 
     async def run(self, stop: asyncio.Event) -> Report:
         """Run until every source is at its end or `stop` is set. Cancelling this stops at once."""
         async with AsyncExitStack() as stack:
-            leaf = await stack.enter_async_context(self._leaf())
+            self._enrolment = self._make_enrolment()
+            leaf = await stack.enter_async_context(self._leaf(await self._way_out()))
             bus = await stack.enter_async_context(await leaf.connect(self.spec.name))
             store = Store(self.spec.store, leaf, bus, self._context(UPLINK, self.spec.uns))
             await store.open()
@@ -85,6 +88,8 @@ class Rack:
                 tasks = [background.create_task(store.watch(snake.committed if snake else None))]
                 if snake:
                     tasks.append(background.create_task(snake.run()))
+                    if self._enrolment:
+                        tasks.append(background.create_task(self._enrolment.run(bus, snake, leaf.dial)))
                     tasks.append(background.create_task(lane.run(self._is_online)))
                     keep = kept_bytes(self.spec.store.max_bytes)
                     tasks.append(
@@ -123,9 +128,19 @@ class Rack:
         elif not await snake.flushed(UNS, readings.next_number, self._limits.flush_s):
             log.info("the Mixer has %d of %d messages", snake.committed[UNS], readings.next_number)
 
-    def _leaf(self) -> Leaf:
+    def _make_enrolment(self) -> Enrolment | None:
+        if self.spec.snake is None or self.spec.snake.token:
+            return None
+        return Enrolment(self.spec, self._state_dir, self._clock)
+
+    async def _way_out(self) -> LeafRemote | None:
+        """Give where the leaf dials, once the Rack is enrolled."""
+        if self._enrolment is not None:
+            return await self._enrolment.start()
         snake = self.spec.snake
-        remote = LeafRemote(snake.host, snake.port, snake.token) if snake else None
+        return LeafRemote(snake.host, snake.port, snake.token) if snake else None
+
+    def _leaf(self, remote: LeafRemote | None) -> Leaf:
         store_dir = self._state_dir / "leaf"
         return Leaf(
             self.spec.name, store_dir, remote, sync=self.spec.store.sync, on_trouble=self._note_trouble
@@ -144,6 +159,7 @@ class Rack:
             leaves=lambda: store.leaves,
             clock=self._clock,
             health=reporter.health,
+            why_out=lambda: self._enrolment.trouble if self._enrolment else "",
         )
 
     def _engine(self, readings: Publisher, letters: Publisher, lane: LiveLane) -> Engine:

@@ -30,7 +30,8 @@ class Snake:
     """Keeps the Rack registered.
 
     `leaves` gives the ids of the leaf's stores by stream; `committed` says by stream how many messages of
-    such a store, over its whole life, the Mixer has in Parquet. `health` is what the Mixer hears besides.
+    such a store, over its whole life, the Mixer has in Parquet. `health` is what the Mixer hears besides;
+    `why_out` says why the Mixer keeps the Rack out, as far as that is known.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Snake:
         leaves: Callable[[], Mapping[str, str]],
         clock: Clock,
         health: Callable[[], Mapping[str, Any]] = dict,
+        why_out: Callable[[], str] = str,
     ) -> None:
         self.up = False
         self.since_ns = clock.now_ns()
@@ -53,6 +55,7 @@ class Snake:
         self._who = {"rack": rack, "uns": uns, "version": version("fluxrig")}
         self._leaves, self._asked_for = leaves, dict(leaves())
         self._health = health
+        self._why_out = why_out
         self._round_trip_ns = 0
         self._backoff = Backoff(first_s=0.25, longest_s=5.0)
         self._news = asyncio.Event()
@@ -67,7 +70,7 @@ class Snake:
                 self._take(json.loads(answer))
                 wait_s = HEARTBEAT_S
             except (BusError, ValueError, TypeError, AttributeError, KeyError) as error:
-                self._down(f"the Mixer does not answer: {error}")
+                self._down(self._why_out() or f"the Mixer does not answer: {error}")
                 wait_s = self._backoff.next_s()
             await self._clock.sleep(wait_s)
 

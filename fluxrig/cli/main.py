@@ -12,6 +12,7 @@ from fluxrig.cli.console import VersionOption
 from fluxrig.cli.decode import decode
 from fluxrig.cli.demo.command import demo
 from fluxrig.cli.docs import docs
+from fluxrig.cli.enroll import enroll
 from fluxrig.cli.garbage import collect_seldom
 from fluxrig.cli.gears import gears
 from fluxrig.cli.graph import graph
@@ -35,7 +36,7 @@ def _options(version: VersionOption = False) -> None:
     pass
 
 
-for command in (demo, check, run, status, graph, gears, schema, docs, decode, sniff, verify_proof):
+for command in (demo, check, run, enroll, status, graph, gears, schema, docs, decode, sniff, verify_proof):
     app.command()(command)
 app.add_typer(modbus.app, name="modbus")
 app.add_typer(bench.app, name="bench")

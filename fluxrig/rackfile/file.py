@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic.json_schema import SkipJsonSchema
 
 from fluxrig.duration import Seconds, parse_duration
+from fluxrig.identity.address import Address
+from fluxrig.identity.names import RACK_NAME, rack_fault
 from fluxrig.rackfile.model import (
     DEFAULT_QUEUE,
     DEFAULT_STORE_BYTES,
@@ -21,18 +23,14 @@ from fluxrig.size import Bytes, format_size
 from fluxrig.uns import path_fault
 
 DEFAULT_PORT: Final = 7422
-RACK_NAME: Final = "^[a-z0-9][a-z0-9-]{0,31}$"
 GEAR_NAME: Final = "^[A-Za-z0-9_-]{1,64}$"
 SMALLEST_STORE_BYTES: Final = 1 << 20
 LONGEST_SYNC_S: Final = 120.0
-HOST: Final = (
-    r"^(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?$"
-)
 
 
 def _rack_name(name: str) -> str:
-    if not re.fullmatch(RACK_NAME, name):
-        raise ValueError("a Rack's name has up to 32 of a-z, 0-9 and '-', and begins with a letter or digit")
+    if fault := rack_fault(name):
+        raise ValueError(fault)
     return name
 
 
@@ -42,19 +40,11 @@ def _uns_path(path: str) -> str:
     return path
 
 
-def split_host(address: str) -> tuple[str, int]:
-    """Give host and port of `host`, `host:port` or `[ipv6]:port`. Raises ValueError."""
-    match = re.fullmatch(HOST, address)
-    port = int(match["port"] or DEFAULT_PORT) if match else 0
-    if match is None or not 0 < port < 65_536:
-        raise ValueError(
-            f"write the Mixer as host or host:port, without a scheme; the port is {DEFAULT_PORT} if absent"
-        )
-    return match["host"].strip("[]"), port
-
-
 def _host(address: str) -> str:
-    split_host(address)
+    try:
+        Address.parse(address, DEFAULT_PORT)
+    except ValueError:
+        raise ValueError("write the Mixer as host or host:port, without a scheme") from None
     return address
 
 
@@ -68,8 +58,12 @@ class _Part(BaseModel):
 class SnakeEntry(_Part):
     """The link to the Mixer."""
 
-    mixer: Annotated[str, AfterValidator(_host)]
-    """Where the Mixer is: `host` or `host:port`; the port is 7422 if absent."""
+    mixer: Annotated[str, AfterValidator(_host)] | SkipJsonSchema[None] = None
+    """Where the Mixer is, if not where the join token says: `host` or `host:port`; the port, that of the
+    leaf link, is 7422 if absent."""
+    join: str | SkipJsonSchema[None] = Field(default=None, min_length=1, max_length=4096)
+    """File with the join token, relative to the Rack file; read until the Rack is enrolled. Absent: the
+    environment variable FLUXRIG_JOIN, or `fluxrig enroll`."""
     token_file: str | None = Field(default=None, min_length=1, max_length=4096)
     """File with the token that Rack and Mixer share, relative to the Rack file. Absent: the environment
     variable FLUXRIG_SNAKE_TOKEN."""
@@ -138,6 +132,13 @@ class RackEntry(_Part):
     """The gears by name; a gear has the keys of every gear and those of its kind."""
     wires: list[Any] = Field(min_length=1, json_schema_extra={"x-type": "list of wires"})
     """What flows where: each `from -> to`, or a mapping with settings."""
+
+    @field_validator("snake", mode="before")
+    @classmethod
+    def _meant(cls, snake: object) -> object:
+        if snake is None:
+            raise ValueError("write snake: {} for a link to the Mixer, or leave it out to run alone")
+        return snake
 
 
 class GearEntry(BaseModel):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fluxrig.gear import GearConfig
@@ -59,15 +60,18 @@ class GearSpec:
 
 @dataclass(frozen=True, slots=True)
 class SnakeSpec:
-    """Where the Mixer is."""
+    """How to reach the Mixer, and how to be let in."""
 
-    host: str
-    port: int
-    token: str
+    host: str = ""
+    """Where it is, if not where the join token and the Mixer say."""
+    port: int = 0
+    """Its leaf port, likewise."""
+    join_file: Path | None = None
+    """File with the join token."""
+    join: str = field(default="", repr=False)
+    """The join token itself, from the environment."""
+    token: str = field(default="", repr=False)
     """The shared token of Rack and Mixer; never printed."""
-
-    def __repr__(self) -> str:
-        return f"SnakeSpec(host={self.host!r}, port={self.port})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,8 @@ class _Reader:
             token = ""
             if self.secrets and self.folder is not None:
                 token = snake.token(rack.snake, self.folder, self.environ, mark, self.faults)
-            link = snake.link(rack.snake, token)
+            folder = self.folder if self.secrets else None
+            link = snake.link(rack.snake, folder, self.environ, token)
         whole = {name: gear for name, gear in gears.items() if gear is not None}
         kept = rack.store
         store = StoreSpec(kept.max_bytes, kept.max_age, kept.when_full, kept.sync)

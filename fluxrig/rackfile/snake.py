@@ -7,24 +7,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from fluxrig.identity.address import Address
+from fluxrig.identity.join import VARIABLE
 from fluxrig.rackfile.faults import Faults, Mark
-from fluxrig.rackfile.file import SnakeEntry, split_host
+from fluxrig.rackfile.file import DEFAULT_PORT, SnakeEntry
 from fluxrig.rackfile.model import SnakeSpec
 
 TOKEN_VARIABLE: Final = "FLUXRIG_SNAKE_TOKEN"  # noqa: S105 - the variable's name
 _MAX_TOKEN: Final = 4096
 
 
-def link(entry: SnakeEntry, token: str) -> SnakeSpec:
-    host, port = split_host(entry.mixer)
-    return SnakeSpec(host, port, token)
+def link(entry: SnakeEntry, folder: Path | None, environ: Mapping[str, str], token: str) -> SnakeSpec:
+    at = Address.parse(entry.mixer, DEFAULT_PORT) if entry.mixer else None
+    return SnakeSpec(
+        host=at.host if at else "",
+        port=at.port if at else 0,
+        join_file=folder / entry.join if folder and entry.join else None,
+        join=environ.get(VARIABLE, "").strip() if folder else "",
+        token=token,
+    )
 
 
 def token(entry: SnakeEntry, folder: Path, environ: Mapping[str, str], mark: Mark, faults: Faults) -> str:
     """Give the token, or add why there is none. No message repeats it."""
     try:
         if entry.token_file is None:
-            return _from_environment(environ)
+            return _from_environment(environ) if environ.get(TOKEN_VARIABLE) else ""
         return _from_file(folder / entry.token_file, entry.token_file)
     except ValueError as error:
         faults.add(mark, str(error))

@@ -16,7 +16,7 @@ from fluxrig.identity.joining import Refused, refresh, renewal, renewed
 from mixer.enrolment.registry import Registry, State
 from mixer.enrolment.tokens import Tokens
 
-from .conftest import RACK, UNS, Edge, Office, opened
+from .office import RACK, UNS, Edge, Office, opened
 
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:

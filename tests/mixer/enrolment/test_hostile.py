@@ -19,8 +19,8 @@ from fluxrig.identity.join import JoinToken
 from fluxrig.identity.keys import Keys
 from mixer.enrolment.limits import Limits, Rate
 
-from .conftest import Edge, Office
-from .conftest import opened as office_at
+from .office import Edge, Office
+from .office import opened as office_at
 
 KEYS = Keys.create()
 

@@ -12,7 +12,7 @@ from fluxrig.identity.join import JoinToken
 from mixer.enrolment.operator import Operator
 from mixer.enrolment.registry import State
 
-from .conftest import RACK, UNS, Edge, Office
+from .office import RACK, UNS, Edge, Office
 
 
 @pytest.fixture
