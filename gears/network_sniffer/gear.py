@@ -18,7 +18,7 @@ from gears.network_sniffer.capture_file import read_capture
 from gears.network_sniffer.capture_filter import parse_filter
 from gears.network_sniffer.capture_folder import CaptureFiles, list_captures
 from gears.network_sniffer.capture_follow import FollowedCapture
-from gears.network_sniffer.capture_live import LiveCapture
+from gears.network_sniffer.capture_live import LATE_NS, LiveCaptures
 from gears.network_sniffer.config import Config
 from gears.network_sniffer.packet import CaptureDamaged, CaptureError, Packet
 from gears.network_sniffer.replay import Pace
@@ -42,7 +42,7 @@ class NetworkSniffer(Gear[Config]):
 
     def __init__(self, config: Config, context: Context) -> None:
         super().__init__(config, context)
-        self._live: list[LiveCapture] = []
+        self._live: LiveCaptures | None = None
         self._flushed_ns = 0
         self._baseline = None if config.baseline is None else BaselineFile(config.baseline, context.log)
 
@@ -50,15 +50,10 @@ class NetworkSniffer(Gear[Config]):
         config = self.config
         if self._baseline is not None and self._baseline.learned is None:
             await asyncio.to_thread(self._baseline.load)
-        if config.interfaces and not self._live:
+        if config.interfaces and self._live is None:
             expression = parse_filter(config.filter)
-            try:
-                for interface in config.interfaces:
-                    capture = LiveCapture(interface, expression, promiscuous=config.promiscuous)
-                    self._live.append(capture)
-            except BaseException:
-                await self.close()
-                raise
+            self._live = LiveCaptures(config.interfaces, expression, promiscuous=config.promiscuous)
+            self._tell_small_rings(self._live)
         elif config.file is not None and config.follow:
             if not await asyncio.to_thread(config.file.exists):
                 raise NotReady(f"there is no capture {config.file} yet")
@@ -66,13 +61,13 @@ class NetworkSniffer(Gear[Config]):
             await asyncio.to_thread(self._check_readable, config.file)
 
     async def close(self) -> None:
-        for capture in self._live:
-            capture.close()
-        self._live = []
+        if self._live is not None:
+            self._live.close()
+            self._live = None
 
     async def run(self, emit: Emit) -> None:
         self._flushed_ns = self.context.clock.monotonic_ns()
-        if self._live:
+        if self._live is not None:
             await self._listen(self._live, emit)
         elif self.config.file is not None and self.config.follow:
             await self._follow(self.config.file, emit)
@@ -130,9 +125,10 @@ class NetworkSniffer(Gear[Config]):
             # Shielded: a thread must not outlive its gear because that was cancelled twice.
             await asyncio.shield(asyncio.to_thread(capture.close))
 
-    async def _listen(self, captures: list[LiveCapture], emit: Emit) -> None:
-        sniffer = self._sniffer(os.urandom(32))
+    async def _listen(self, captures: LiveCaptures, emit: Emit) -> None:
+        sniffer, clock = self._sniffer(os.urandom(32)), self.context.clock
         readable = asyncio.Event()
+        packets: list[Packet] = []
         try:
             with _readers(captures, readable.set):
                 while True:
@@ -141,15 +137,18 @@ class NetworkSniffer(Gear[Config]):
                         async with asyncio.timeout(FLUSH_S):
                             await readable.wait()
                     readable.clear()
-                    packets = _read(captures)
-                    sniffer.feed(packets)
-                    sniffer.kernel_drops = sum(capture.count_drops() for capture in captures)
-                    if len(packets) < SLICE:
-                        sniffer.tick(self.context.clock.now_ns())
+                    packets = captures.read(clock.now_ns())
+                    sniffer.kernel_drops = captures.count_drops()
+                    if not packets:
+                        sniffer.tick(clock.now_ns() - LATE_NS)
+                    while packets:
+                        sniffer.feed(packets[:SLICE])
+                        del packets[:SLICE]
+                        await self._pass_on(sniffer, emit)
                     await self._pass_on(sniffer, emit)
-        except asyncio.CancelledError:
+        finally:
+            sniffer.feed([*packets, *captures.rest()])
             await self._say_goodbye(sniffer, emit)
-            raise
 
     def _sniffer(self, identity: bytes) -> Sniffer:
         return make_sniffer(
@@ -163,6 +162,14 @@ class NetworkSniffer(Gear[Config]):
     async def _keep_baseline(self, sniffer: Sniffer, now_s: float | None = None) -> None:
         if self._baseline is not None:
             await self._baseline.keep(sniffer.baseline, now_s)
+
+    def _tell_small_rings(self, captures: LiveCaptures) -> None:
+        for capture in captures.captures:
+            if capture.ring_bytes < captures.ring_bytes:
+                given, wanted = capture.ring_bytes >> 20, captures.ring_bytes >> 20
+                self.context.log.warning(
+                    "%s: memory for a ring of %d MiB, not of %d", capture.interface, given, wanted
+                )
 
     def _tell_damage(self, sniffer: Sniffer, damages: list[str]) -> None:
         for damage in damages:
@@ -206,23 +213,17 @@ class NetworkSniffer(Gear[Config]):
 
 
 @contextmanager
-def _readers(captures: list[LiveCapture], wake: Callable[[], None]) -> Iterator[None]:
+def _readers(captures: LiveCaptures, wake: Callable[[], None]) -> Iterator[None]:
     """Call `wake` when there is something to read."""
     loop = asyncio.get_running_loop()
-    for capture in captures:
-        loop.add_reader(capture.fileno(), wake)
+    filenos = [capture.fileno() for capture in captures.captures]
+    for fileno in filenos:
+        loop.add_reader(fileno, wake)
     try:
         yield
     finally:
-        for capture in captures:
-            loop.remove_reader(capture.fileno())
-
-
-def _read(captures: list[LiveCapture]) -> list[Packet]:
-    """Give what is there on all interfaces, in the order in which it came."""
-    if len(captures) == 1:
-        return captures[0].read(SLICE)
-    return sorted((packet for capture in captures for packet in capture.read(SLICE)), key=lambda one: one.ts)
+        for fileno in filenos:
+            loop.remove_reader(fileno)
 
 
 def _identify(seed: str, chunk: list[Packet]) -> bytes:
