@@ -48,10 +48,14 @@ class Consumer:
     at the next sequence needed. At most MAX_ACK_PENDING messages may wait for `ack_through`.
     """
 
-    def __init__(self, bus: Bus, stream: str, durable: str, start_seq: int) -> None:
+    def __init__(
+        self, bus: Bus, stream: str, durable: str, start_seq: int, *, forget_after_s: float = 0.0
+    ) -> None:
+        """With `forget_after_s` the server drops its consumer when nobody has asked for so long."""
         self._bus = bus
         self._stream = stream
         self._durable = durable
+        self._forget_after_s = forget_after_s
         self._next_seq = max(1, start_seq)
         self._ready: deque[tuple[Stored, str]] = deque()
         self._unacked: deque[tuple[int, str]] = deque()
@@ -166,6 +170,7 @@ class Consumer:
             "max_ack_pending": MAX_ACK_PENDING,
             "max_deliver": -1,
             "replay_policy": "instant",
+            **({"inactive_threshold": int(self._forget_after_s * 1e9)} if self._forget_after_s else {}),
         }
 
     async def _receive(self, message: Msg) -> None:

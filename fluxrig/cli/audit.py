@@ -138,22 +138,39 @@ def tail(
     follow: Annotated[bool, typer.Option(help="Go on with new ones until Ctrl-C.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the last messages, and then each new one as soon as it is committed.
+    """Show the last messages, and then each new one as soon as the hub has it.
 
-    With --json a line is one object.
+    A store by itself (--audit) is followed as its commits are made. With --json a line is one object.
     """
-    import json
+    import asyncio
 
     from mixer.audit.tail import Filter
     from mixer.audit.tail import tail as rows
 
-    for row in rows(place(data, audit), Filter(uns.strip("/"), rack, schema), last, lambda: not follow):
-        if as_json:
-            typer.echo(json.dumps(row, ensure_ascii=False))
-        else:
-            source = f"{row['rack']}/{row['gear'] or ''}"
-            typer.echo(f"{row['ts']}  {row['uns']}  {source}  {row['schema']}  {row['data'] or ''}")
-        sys.stdout.flush()
+    wanted = Filter(uns.strip("/"), rack, schema)
+    if follow and not audit:
+        asyncio.run(_follow(data, wanted, last, as_json))
+        return
+    for row in rows(place(data, audit), wanted, last, lambda: not follow):
+        _print_message(row, as_json)
+
+
+async def _follow(data: Path | None, wanted: Any, last: int, as_json: bool) -> None:
+    from mixer.follow import follow
+
+    async for row in follow(folder(data), wanted, last):
+        _print_message(row, as_json)
+
+
+def _print_message(row: dict[str, Any], as_json: bool) -> None:
+    import json
+
+    if as_json:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+    else:
+        source = f"{row['rack']}/{row['gear'] or ''}"
+        typer.echo(f"{row['ts']}  {row['uns']}  {source}  {row['schema']}  {row['data'] or ''}")
+    sys.stdout.flush()
 
 
 @app.command()

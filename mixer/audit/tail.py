@@ -7,16 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fluxrig.bus import Stored
 from fluxrig.errors import AuditError
+from fluxrig.message import FluxMsg
 from mixer.audit.manifest import FileEntry, chained
 from mixer.audit.source import Place, Source, source
-from mixer.audit.state import load
+from mixer.audit.state import State, load
 from mixer.audit.tables import MESSAGES
+from mixer.audit.values import json_text, rfc3339
 
 _COLUMNS: Final = ("received", "ts", "rack", "gear", "uns", "schema", "id", "data", "meta")
 _POLL_S: Final = 0.2
@@ -32,6 +36,14 @@ class Filter:
     """A UNS path: of this asset, and of those below it."""
     rack: str = ""
     schema: str = ""
+
+    def takes(self, row: Row) -> bool:
+        """Tell whether a row is wanted."""
+        return (
+            self.rack in ("", row["rack"])
+            and self.schema in ("", row["schema"])
+            and (not self.uns or f"{row['uns']}/".startswith(f"{self.uns}/"))
+        )
 
     def mask(self, table: pa.Table) -> pa.ChunkedArray | None:
         """Give which rows are wanted; None: all."""
@@ -50,6 +62,22 @@ class Filter:
         return mask
 
 
+def row_of(stored: Stored, message: FluxMsg) -> Row:
+    """Give the row that a message on the hub's stream will have, as far as `tail` shows it."""
+    rack, _, gear = message.src.partition("/")
+    return {
+        "received": rfc3339(stored.time_ns),
+        "ts": rfc3339(message.ts),
+        "rack": rack,
+        "gear": gear or None,
+        "uns": message.uns,
+        "schema": message.schema,
+        "id": str(UUID(bytes=message.id)),
+        "data": json_text(dict(message.data)) if message.data else None,
+        "meta": json_text(dict(message.meta)) if message.meta else None,
+    }
+
+
 def tail(place: Place, wanted: Filter, last: int, is_over: Callable[[], bool]) -> Iterator[Row]:
     """Give the `last` messages, then each new one, until `is_over`. Times are RFC 3339 text in UTC."""
     store = source(place)
@@ -57,7 +85,7 @@ def tail(place: Place, wanted: Filter, last: int, is_over: Callable[[], bool]) -
         raise AuditError(f"there is no audit store at {store}; start `mixer up`, or give its --data folder")
     with store.reading():
         state = load(store)
-        yield from _last(store, [live.file for live in state.files.values()], wanted, last)
+        yield from newest(store, state, wanted, last)
     while not is_over():
         is_idle = True
         with store.reading():
@@ -71,10 +99,10 @@ def tail(place: Place, wanted: Filter, last: int, is_over: Callable[[], bool]) -
             time.sleep(_POLL_S)
 
 
-def _last(store: Source, files: list[FileEntry], wanted: Filter, last: int) -> Iterator[Row]:
-    """Give the last rows, reading from the newest file back."""
+def newest(store: Source, state: State, wanted: Filter, last: int) -> Iterator[Row]:
+    """Give the `last` rows of a state, reading from the newest file back."""
     found: deque[Row] = deque()
-    for file in reversed(files):
+    for _, file, _, _ in reversed(state.files.values()):
         if len(found) >= last:
             break
         found.extendleft(reversed([*_rows(store, file, wanted)][-(last - len(found)) :]))

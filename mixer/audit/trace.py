@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from fluxrig.codec import decode_strict
 from fluxrig.errors import AuditError
 from mixer.audit.query import Limits, query
 from mixer.audit.source import Place
-from mixer.audit.values import plain
+from mixer.audit.values import plain, rfc3339
 
 MAX_GENERATIONS: Final = 32
 MAX_MESSAGES: Final = 1000
@@ -97,15 +96,8 @@ def _traced(row: dict[str, Any], generation: int) -> Traced:
     hops = []
     before: int | None = None
     for at, ns in stations:
-        hops.append(Hop(at, _time(ns), None if before is None else (ns - before) / 1000))
+        hops.append(Hop(at, rfc3339(ns), None if before is None else (ns - before) / 1000))
         before = ns
     return Traced(
         row["id"], row["uns"], row["schema"], plain(dict(message.data)), hops, row["ref"], generation
     )
-
-
-def _time(ns: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09}Z"
-    except (OverflowError, ValueError, OSError):
-        return f"{ns} ns"

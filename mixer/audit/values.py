@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +37,14 @@ def json_text(value: Any) -> str:
         return "".join(_WRITE(value, 0))
     except (TypeError, ValueError):
         return _ENCODER.encode(plain(value))
+
+
+def rfc3339(ns: int) -> str:
+    """Give nanoseconds since the Unix epoch as text in UTC; past the year 9999 as a number."""
+    try:
+        return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}.{ns % 10**9:09}Z"
+    except (OverflowError, ValueError, OSError):
+        return f"{ns} ns"
 
 
 def plain(value: Any) -> Any:
