@@ -92,6 +92,9 @@ def enroll(
 
 def _names(join: JoinToken, file: Path | None, rack: str, uns: str) -> tuple[str, str, str]:
     """Give name, UNS path and the Mixer's host, "" if the token's: from options, the Rack file, the token."""
+    from fluxrig.identity.names import rack_fault
+    from fluxrig.uns import path_fault
+
     host = ""
     if file is not None:
         from fluxrig.catalog import installed
@@ -104,6 +107,8 @@ def _names(join: JoinToken, file: Path | None, rack: str, uns: str) -> tuple[str
     if not rack or not uns:
         missing = "--uns" if rack else "--rack" if uns else "--rack and --uns"
         raise typer.BadParameter(f"the token does not say which Rack this is; give --file FILE, or {missing}")
+    if fault := rack_fault(rack) or path_fault(uns):
+        raise typer.BadParameter(fault)
     return rack, uns, host
 
 
