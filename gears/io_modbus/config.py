@@ -67,6 +67,8 @@ class Profile(GearConfig):
     """The most registers that one request may read; fewer for a poor device."""
     max_bits: int = Field(default=MAX_BITS, ge=1, le=MAX_BITS)
     """The most coils or discrete inputs that one request may read."""
+    request_per_tag: bool = False
+    """Whether each tag is read by a request of its own, for a device that answers nothing else right."""
     forbidden: list[SpanField] = Field(default_factory=list, max_length=1000)
     """Ranges that are never read, also not to join two tags: `holding/100-109`."""
     single_writes: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic_core import PydanticCustomError
@@ -53,7 +53,9 @@ class Device:
 
     def plan(self, tags: Iterable[Tag]) -> tuple[Block, ...]:
         """Give the requests that read these of its tags."""
-        return plan(tags, self.settings.max_hole, self.limits, self.forbidden)
+        groups = [[tag] for tag in tags] if self.settings.request_per_tag else [tags]
+        blocks = (plan(group, self.settings.max_hole, self.limits, self.forbidden) for group in groups)
+        return tuple(chain.from_iterable(blocks))
 
 
 def settings_of(config: Config, name: str) -> DeviceConfig:

@@ -57,7 +57,8 @@ class ServedTag(TagConfig):
     """One tag, and where clients find it."""
 
     tag: TagName | None = None
-    """Its name in the messages, where that is not the name here."""
+    """Its name in the messages, where that is not the name here. `north/temperature` is the tag of the asset
+    `north`: of a device of `io_modbus`, whose tags may have the names of another's."""
     source: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """The gear whose messages it is taken from; from any if nothing is said."""
     write: bool = False

@@ -40,6 +40,7 @@ class ModbusServer(Gear[Config]):
         self._names: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
         for name, tag in config.all_tags.items():
             self._names[tag.tag or name].append((name, tag.source))
+        self._by_asset = any("/" in tag for tag in self._names)
         self._outbox = Outbox(context.log)
         self._listener = Listener(
             self._serve,
@@ -79,9 +80,12 @@ class ModbusServer(Gear[Config]):
         return Outputs()
 
     def _take(self, message: FluxMsg, now_ns: int) -> None:
-        gear = message.src.rpartition("/")[2]
+        gear, asset = message.src.rpartition("/")[2], message.uns.rpartition("/")[2]
         for tag, value in message.data.items():
-            for name, source in self._names.get(tag, ()):
+            served = self._names.get(tag, [])
+            if self._by_asset:
+                served = served + self._names.get(f"{asset}/{tag}", [])
+            for name, source in served:
                 if source is None or source == gear:
                     self._update(name, value, message.meta.get(f"quality.{tag}", "good"), now_ns)
 

@@ -163,6 +163,20 @@ def test_types_follow_the_table():
     ]
 
 
+def test_each_tag_may_have_a_request_of_its_own():
+    """For a device that answers a value and nothing longer, side by side or in one register."""
+    tags = {"a": {"at": "holding/0", "type": "float32"}, "b": {"at": "holding/2"}, "c": {"at": "holding/2.3"}}
+    [device] = config(tags, request_per_tag=True).units
+    blocks = device.plan(device.decoded.values())
+    assert [(block.start, block.count, len(block.tags)) for block in blocks] == [
+        (0, 2, 1),
+        (2, 1, 1),
+        (2, 1, 1),
+    ]
+    [device] = config(tags).units
+    assert len(device.plan(device.decoded.values())) == 1
+
+
 def test_a_config_survives_json_and_pickle():
     """It can go to a worker process, and be shown as it was written."""
     full = config(
