@@ -146,28 +146,35 @@ _EMPTY: Final[Mapping[str, Any]] = {}
 class IdMaker:
     """UUIDv7 (RFC 9562 §5.7) that only grow, also within one millisecond (§6.2, method 2).
 
-    The 74 bits behind the millisecond are a random number that is counted up by a random step, so ids
-    made by different machines in the same millisecond do not meet.
+    The 74 bits behind the millisecond are a random number, of which the last 62 are counted up by a random
+    step, so ids made by different machines in the same millisecond do not meet.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ms = -1
+        self._head = 0
         self._tail = 0
 
     def __call__(self, now_ns: int) -> bytes:
         """Make the id of a message made at `now_ns`; a clock that steps back keeps the last millisecond."""
+        ms = max(0, now_ns // 1_000_000)
         with self._lock:
-            ms = max(0, now_ns // 1_000_000)
             if ms > self._ms:
-                self._ms, self._tail = ms, int.from_bytes(os.urandom(9)) >> 1
+                self._begin(ms)
             else:
                 self._tail += 1 + self._tail % 251
-            head, tail = self._ms, self._tail
-        if tail >> 74:
+            head, tail = self._head, self._tail
+        if tail >> 62:
             raise OverflowError("too many ids in one millisecond")
-        value = head << 80 | 7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
-        return value.to_bytes(16)
+        return (head | tail).to_bytes(16)
+
+    def _begin(self, ms: int) -> None:
+        """Start a millisecond: draw what stands before the counter, and where that begins."""
+        drawn = int.from_bytes(os.urandom(10))
+        self._ms = ms
+        self._head = ms << 80 | 7 << 76 | (drawn >> 62 & 0xFFF) << 64 | 0b10 << 62
+        self._tail = drawn & (1 << 61) - 1
 
 
 new_id: Final = IdMaker()

@@ -59,13 +59,18 @@ class Uplink(Gear[GearConfig]):
     async def process(self, batch: Batch, port: str) -> Outputs:
         outputs = Outputs()
         items: dict[str, list[bytes]] = {}
+        together: list[bytes] = []
+        asset = None
         flags = 0 if self._is_online() else OFFLINE
         for start in range(0, len(batch), SLICE):
             if start:
                 await asyncio.sleep(0)
             for message in batch[start : start + SLICE]:
                 try:
-                    items.setdefault(self._subject(message.uns), []).append(_encode(message, flags))
+                    if message.uns != asset:
+                        together = items.setdefault(self._subject(message.uns), [])
+                        asset = message.uns
+                    together.append(_encode(message, flags))
                 except BadMessage as error:
                     outputs.reject(message, str(error))
         if self._on_newest is not None:

@@ -8,15 +8,23 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-async def spawn(command: Sequence[str | Path], *, stderr: IO[bytes], keep_fds: Sequence[int]) -> Process:
+async def spawn(
+    command: Sequence[str | Path],
+    *,
+    stderr: IO[bytes],
+    keep_fds: Sequence[int],
+    environ: Mapping[str, str] | None = None,
+) -> Process:
     """Start `command` in a session of its own, so that a terminal's Ctrl-C does not reach it before us.
+
+    `environ` adds to our own environment, which goes first.
 
     On Linux the kernel kills it when the thread that called this ends: call it from the thread that runs the
     event loop for as long as the child is wanted. Elsewhere it may outlive a parent that was killed with -9.
@@ -29,6 +37,7 @@ async def spawn(command: Sequence[str | Path], *, stderr: IO[bytes], keep_fds: S
         start_new_session=True,
         pass_fds=tuple(keep_fds),
         preexec_fn=die_with_us(),
+        env={**(environ or {}), **os.environ},
     )
 
 

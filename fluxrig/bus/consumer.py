@@ -14,13 +14,14 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from fluxrig.bus.connection import ApiError, Bus
+from fluxrig.bus.connection import MAX_PAYLOAD_BYTES, ApiError, Bus
 from fluxrig.errors import BusUnavailable
 
 MAX_ACK_PENDING: Final = 1_000_000
 _ACK_WAIT_S: Final = 3600
 _PULL_EXPIRES_S: Final = 5.0
-_PULL_BYTES: Final = 32 << 20
+_PULL_BYTES: Final = MAX_PAYLOAD_BYTES + (64 << 10)
+"""What is held for the caller at most. A message that was larger, with its headers, would never be sent."""
 _BACKOFF_S: Final = (0.02, 2.0)
 _CONSUMER_NOT_FOUND: Final = 10014
 _ENDED: Final = ("404", "408")  # nothing there, or its time is over

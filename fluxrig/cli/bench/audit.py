@@ -68,8 +68,9 @@ def _show(found: dict[str, Any]) -> None:
             shown = f"{value:,}" if isinstance(value, int | float) else str(value)
             typer.echo(f"{name.replace('_', ' '):30} {shown:>12}")
     shares = found.get("cpu_share", {})
-    if shares:
-        busiest = max(shares, key=lambda name: shares[name])
+    ours = {name: share for name, share in shares.items() if name not in {"others", "idle"}}
+    if ours:
+        busiest = max(ours, key=lambda name: ours[name])
         typer.echo(
-            f"busiest: {busiest} with {shares[busiest]:.2f} of a core; all {sum(shares.values()):.2f} cores"
+            f"busiest: {busiest} with {ours[busiest]:.2f} of a core; all {sum(ours.values()):.2f} cores"
         )

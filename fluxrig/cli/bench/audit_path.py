@@ -37,7 +37,7 @@ gears:
       temperature: {{wave: ramp, low: 18.5, high: 64.0, period: 33s}}
       running: {{wave: step, period: 30s}}
       spm: 42
-      recipe: blank-4471
+      recipe: blank-4471-deep-drawn-1.25mm-right
 wires:
   - press -> uplink
 """
@@ -52,6 +52,8 @@ class Look:
     committed: int
     rack: Usage
     mixer: Usage
+    machine: tuple[float, float]
+    """CPU seconds that were spent, and that were idle, on all cores since the machine started."""
 
 
 def measure(folder: Path, seconds: float, rate: str, sync: str) -> dict[str, Any]:
@@ -114,7 +116,15 @@ def _watch(folder: Path, rack: subprocess.Popen[bytes], mixer_pid: int) -> Itera
 
 def _look(folder: Path, rack_pid: int, mixer_pid: int) -> Look:
     at_s = time.monotonic()
-    return Look(at_s, _accepted(folder), _committed(folder), usage(rack_pid), usage(mixer_pid))
+    accepted, committed = _accepted(folder), _committed(folder)
+    return Look(at_s, accepted, committed, usage(rack_pid), usage(mixer_pid), _machine())
+
+
+def _machine() -> tuple[float, float]:
+    """Read what all cores did (proc(5), the first line of /proc/stat)."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    hertz, idle = os.sysconf("SC_CLK_TCK"), ticks[3] + ticks[4]
+    return (sum(ticks) - idle) / hertz, idle / hertz
 
 
 def _accepted(folder: Path) -> int:
@@ -149,15 +159,31 @@ def _rates(looks: list[Look], ended_s: float) -> dict[str, Any]:
         "backlog_slope_msgs_per_s": round(
             slope([(look.at_s, look.accepted - look.committed) for look in steady])
         ),
-        "mixer_rss_mib": round(sum(last.mixer.rss_bytes.values()) / 2**20),
-        "mixer_rss_growth_mib": round(
-            (sum(last.mixer.rss_bytes.values()) - sum(first.mixer.rss_bytes.values())) / 2**20
-        ),
-        "cpu_share": {
-            **_shares("rack", first.rack, last.rack, span_s),
-            **_shares("mixer", first.mixer, last.mixer, span_s),
-        },
+        **_memory(steady),
+        "cpu_share": _cpu(first, last, span_s),
     }
+
+
+def _memory(looks: list[Look]) -> dict[str, Any]:
+    """Give the memory of the Mixer and its server: at its most, how it moves, and by process at the end."""
+    points = [(look.at_s / 60, sum(look.mixer.rss_bytes.values()) / 2**20) for look in looks]
+    by_process = looks[-1].mixer.rss_bytes.items()
+    return {
+        "mixer_rss_mib": round(max(mib for _, mib in points)),
+        "mixer_rss_slope_mib_per_min": round(slope(points)),
+        "mixer_rss_by_process_mib": {name: round(size / 2**20) for name, size in by_process},
+    }
+
+
+def _cpu(first: Look, last: Look, span_s: float) -> dict[str, float]:
+    """Give the share of one core by process, of all else on the machine, and what was idle."""
+    shares = _shares("rack", first.rack, last.rack, span_s) | _shares(
+        "mixer", first.mixer, last.mixer, span_s
+    )
+    spent, idle = (
+        (after - before) / span_s for before, after in zip(first.machine, last.machine, strict=True)
+    )
+    return shares | {"others": round(spent - sum(shares.values()), 2), "idle": round(idle, 2)}
 
 
 def _shares(of: str, first: Usage, last: Usage, span_s: float) -> dict[str, float]:
@@ -173,7 +199,7 @@ def slope(points: list[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
 
 
-def ledger(audit: Path, journal: Path) -> dict[str, int]:
+def ledger(audit: Path, journal: Path) -> dict[str, Any]:
     """Hold the rows against what the source knows to be stored: lost, duplicated and out of order."""
     from mixer.audit.query import Limits, query
 
@@ -183,13 +209,15 @@ def ledger(audit: Path, journal: Path) -> dict[str, int]:
         expected += last - first + 1
     sql = """
         SELECT count(*), count(DISTINCT leaf_seq),
-               coalesce(sum((leaf_seq < before)::INT), 0), coalesce(max(leaf_seq), -1) + 1
-        FROM (SELECT leaf_seq, lag(leaf_seq) OVER (ORDER BY stream_seq, leaf_seq) AS before FROM messages)
+               coalesce(sum((leaf_seq < before)::INT), 0), coalesce(max(leaf_seq), -1) + 1, avg(size)
+        FROM (SELECT leaf_seq, lag(leaf_seq) OVER (ORDER BY stream_seq, leaf_seq) AS before,
+                     octet_length(cbor) AS size FROM messages)
     """
     with query(audit, sql, Limits(memory_mib=4096)) as reader:
-        ((rows, distinct, behind, top),) = zip(*reader.read_all().to_pydict().values(), strict=True)
+        ((rows, distinct, behind, top, size),) = zip(*reader.read_all().to_pydict().values(), strict=True)
     return {
         "messages": rows,
+        "message_bytes": round(size or 0.0, 1),
         "lost": max(0, expected - distinct, top - distinct),
         "duplicated": rows - distinct,
         "out_of_order": int(behind),

@@ -34,6 +34,7 @@ class Cell(NamedTuple):
 def cells(layout: Layout, match: Match) -> Iterator[Cell]:
     """Give the tags of some messages in the order of their `data`."""
     rows = len(match.rows)
+    nulls = {name: pa.nulls(rows, kind) for name, kind in _TYPES.items()}
     held = {slot.name: (slot.kind, values) for slot, values in match.slots if slot.in_data}
     for tag, value in layout.fields.get("data", {}).items():
         if tag in held:
@@ -41,8 +42,7 @@ def cells(layout: Layout, match: Match) -> Iterator[Cell]:
             json, given = _OF_KIND[kind](values)
         else:
             json, given = json_text(value), _constant(sample(value), rows)
-        nulls = {name: pa.nulls(rows, kind) for name, kind in _TYPES.items() if name not in given}
-        yield Cell(tag, json, given | nulls)
+        yield Cell(tag, json, nulls | given)
 
 
 def hex_texts(values: Bytes) -> pa.Array:
