@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from fluxrig.cli.audit import DataOption
 from fluxrig.cli.console import JsonOption, print_json
 from fluxrig.cli.options import seconds
 from fluxrig.cli.racks import order
+from fluxrig.durable import write_durably
 
 app = typer.Typer(help="Join tokens, by which new Racks may ask to be let in.", no_args_is_help=True)
 
@@ -37,6 +39,14 @@ def create(
             show_default="as `mixer up` says",
         ),
     ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the token into this file, which only you can read.",
+            dir_okay=False,
+            show_default="standard output",
+        ),
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,13 +66,16 @@ def create(
         approve=approve,
         address=mixer,
     )
+    if out is not None:
+        write_durably(out, f"{made.pop('token')}\n".encode())
     if as_json:
         print_json(made)
         return
     who = f"Rack {rack}" if rack else "any Rack" if uses == 1 else f"{uses} Racks"
     then = "lets it in at once" if approve else "then: mixer racks approve NAME"
     typer.echo(f"join token {made['id']} for {who}, until {_time(made['expires_s'])}; {then}", err=True)
-    print(made["token"])
+    if out is None:
+        print(made["token"])
 
 
 @app.command("list")

@@ -41,20 +41,16 @@ def list_(
     from rich.table import Table
 
     table = Table(
-        "Rack", "project", "state", "UNS", "key", "from", "last seen", "version", "certificate ends"
+        "Rack", "project", "state", "UNS", "last seen", "backlog", "clock", "version", "certificate"
     )
     for rack in racks:
-        key, state = rack["key"], rack["state"]
-        if rack["asked"]:
-            key, state = (
-                rack["asked_key"],
-                "pending" if state == "pending" else f"{state}, asks with new keys",
-            )
-        address = (rack["asked"] or rack)["address"]
-        version = (rack["asked"] or rack)["version"]
-        seen, ends = _time(rack["last_seen_ns"] / 1e9), _time(rack["certificate_end_s"])
-        table.add_row(rack["rack"], rack["project"], state, rack["uns"], key, address, seen, version, ends)
+        table.add_row(*_row(rack))
     show(table)
+    for rack in racks:
+        if rack["asked"]:
+            name, project = rack["rack"], _of(rack["project"])
+            print(f"Rack {name} asks from {rack['asked']['address']} with key {rack['asked_key']}")
+            print(f"  to let it in: mixer racks approve {name}{project}")
 
 
 @app.command()
@@ -154,6 +150,25 @@ def order(data: Path | None, **fields: Any) -> Any:
     from mixer.enrolment.client import ask
 
     return asyncio.run(ask(folder(data), {"by": getpass.getuser(), **fields}))
+
+
+def _row(rack: dict[str, Any]) -> list[str]:
+    health, state, told = rack["health"], rack["state"], rack["asked"] or rack
+    if rack["asked"] and state != "pending":
+        state = f"{state}, asks with new keys"
+    seen = "now" if health.get("online") else _time(rack["last_seen_ns"] / 1e9)
+    offset_ms = health.get("clock_offset_ms")
+    clock = "" if offset_ms is None else f"{offset_ms / 1000:+.1f} s"
+    numbers = (seen, str(health.get("backlog", "")), clock)
+    return [rack["rack"], rack["project"], state, rack["uns"], *numbers, told["version"], _ends(rack)]
+
+
+def _ends(rack: dict[str, Any]) -> str:
+    return _time(rack["certificate_end_s"]) if rack["certificate_end_s"] else ""
+
+
+def _of(project: str) -> str:
+    return "" if project == "default" else f" --project {project}"
 
 
 def _done(rack: dict[str, Any], as_json: bool) -> None:

@@ -114,7 +114,7 @@ class Operator:
         _log.info("%s by %s: Rack %s is %s%s", order.verb, order.by or "?", rack.rack, rack.state, reason)
 
     def _shown(self, rack: Rack) -> dict[str, Any]:
-        shown = asdict(rack) | self.health(rack)
+        shown = asdict(rack) | {"health": self.health(rack)}
         for name, keys in (("key", rack.keys), ("asked_key", rack.asked and rack.asked.keys)):
             shown[name] = keys.fingerprint if keys else ""
         return shown

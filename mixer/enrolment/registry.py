@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -74,8 +74,6 @@ class Rack:
     """By stream: the id of the Rack's store."""
     first_seen_ns: int = 0
     last_seen_ns: int = 0
-    health: dict[str, Any] = field(default_factory=dict)
-    """What it last said of itself."""
 
     @property
     def holds_prefix(self) -> bool:
@@ -189,13 +187,13 @@ class Registry:
         rack.serial, rack.certificate_end_s = serial, end_s
         self.save()
 
-    def seen(self, rack: Rack, *, version: str, leaves: dict[str, str], health: dict[str, Any]) -> None:
-        """Note that a Rack is there. Times and health are saved with other news, and at the end."""
+    def seen(self, rack: Rack, *, version: str, leaves: dict[str, str]) -> None:
+        """Note that a Rack is there. Times alone are saved with other news, and at the end."""
         now_ns = self._clock.now_ns()
         is_news = not rack.first_seen_ns or (rack.version, rack.leaves) != (version, leaves)
         rack.first_seen_ns = rack.first_seen_ns or now_ns
         rack.last_seen_ns = max(rack.last_seen_ns, now_ns)
-        rack.version, rack.leaves, rack.health = version, leaves, health
+        rack.version, rack.leaves = version, leaves
         if is_news:
             self.save()
 

@@ -197,7 +197,7 @@ async def test_keys_keep_their_name(office: Office, edge: Edge) -> None:
     identity = await edge.join(office.token(approve=True))
     with pytest.raises(IdentityError, match="holds the identity of Rack press-line-3"):
         edge.joining(office.token(), rack="renamed")
-    office.registry.seen(office.rack(), version="1", leaves={"UNS": "a"}, health={})
+    office.registry.seen(office.rack(), version="1", leaves={"UNS": "a"})
     with pytest.raises(Refused, match="is enrolled for acme/lyon/press, not for acme/paris"):
         await refresh(edge.folder, identity, "acme/paris")
     with pytest.raises(Refused, match="has sent data below acme/lyon/press"):
