@@ -31,13 +31,17 @@ class Debts:
         """Note that a request got no right answer; until then one may come."""
         self._owed.setdefault(unit, {})[request.echo] = until_s
 
+    def owes(self, unit: int, now_s: float) -> bool:
+        """Say whether any answer of a unit may still come."""
+        return bool(self._live(unit, now_s))
+
     def doubtful(self, unit: int, request: Request, now_s: float) -> bool:
         """Say whether an owed answer could be taken for the one to this request."""
         return request.echo in self._live(unit, now_s)
 
     def owed_by_others(self, unit: int, now_s: float) -> bool:
         """Say whether what comes while a unit is asked may be another unit's."""
-        return any(other != unit and self._live(other, now_s) for other in tuple(self._owed))
+        return any(other != unit and self.owes(other, now_s) for other in tuple(self._owed))
 
     def proves(self, unit: int, request: Request, answer: bytes, now_s: float) -> bool:
         """Say whether an answer can only be the one to this request; if so, nothing is owed any more.

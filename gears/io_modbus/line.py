@@ -181,6 +181,7 @@ class Line:
         self._buffer = b""
         sent_ns = self._clock.now_ns()
         listen_s: float | None = timeout_s
+        hurt = False
         try:
             link.send(FRAMINGS[self.endpoint.framing].frame(question))
             async with asyncio.timeout(timeout_s):
@@ -194,7 +195,8 @@ class Line:
             limit = format_duration(timeout_s)
             raise self._lost(TIMEOUT, question, f"no answer within {limit}") from None
         except WrongAnswer as error:
-            listen_s = 0.0 if isinstance(error, BadChecksum) else timeout_s
+            hurt = isinstance(error, BadChecksum)
+            listen_s = 0.0 if hurt else timeout_s
             raise self._lost(WRONG_ANSWER, question, str(error)) from None
         except ConnectionError as error:
             listen_s = 0.0
@@ -202,7 +204,9 @@ class Line:
         finally:
             self._question = self._answer = None
             if listen_s is not None:
-                self._give_up(question, listen_s, timeout_s)
+                self._drop(listen_s)
+                self._answering.discard(question.unit)
+                self._note_debt(question, timeout_s, hurt=hurt)
 
     def _must_be_its_own(self, question: Question, pdu: bytes) -> None:
         """Raise WrongAnswer where an answer could as well be one to an earlier request."""
@@ -210,12 +214,13 @@ class Line:
             return
         raise WrongAnswer("the answer may be one to an earlier request")
 
-    def _give_up(self, question: Question, listen_s: float, timeout_s: float) -> None:
-        self._drop(listen_s)
-        self._answering.discard(question.unit)
-        if not self._has_ids:
-            until_s = self._now_s() + max(FORGOTTEN_AFTER_S, FORGOTTEN_AFTER * timeout_s)
-            self._debts.owe(question.unit, question.request, until_s)
+    def _note_debt(self, question: Question, timeout_s: float, *, hurt: bool) -> None:
+        """Note that the answer may still come, unless it came `hurt`, and no other was owed."""
+        now_s = self._now_s()
+        if self._has_ids or (hurt and not self._debts.owes(question.unit, now_s)):
+            return
+        until_s = now_s + max(FORGOTTEN_AFTER_S, FORGOTTEN_AFTER * timeout_s)
+        self._debts.owe(question.unit, question.request, until_s)
 
     @property
     def _has_ids(self) -> bool:

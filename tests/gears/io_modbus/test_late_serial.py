@@ -99,6 +99,18 @@ async def test_a_device_of_one_register_that_is_silent_on_echoes_is_read_again(s
     assert len(units.requests) > 2
 
 
+async def test_an_answer_that_was_hurt_on_its_way_is_not_waited_for(serial):
+    """A wrong checksum says that the answer has come: the next request needs no proof."""
+    line, units = serial
+    assert await ask(line, 1, 0, 1)
+    say = units.say
+    units.say = lambda data: say(data[:-1] + bytes([data[-1] ^ 1]))
+    assert await ask(line, 1, 0, 1) is None
+    units.say = say
+    assert await ask(line, 1, 0, 1)
+    assert [function for _, function, _, _ in units.requests] == [3, 3, 3]
+
+
 SHAPES = [read_request("holding", 0, count) for count in (1, 2, 3)] + [read_request("input", 0, 2)]
 LATENESS = st.lists(st.tuples(st.sampled_from(SHAPES), st.booleans(), st.booleans()), min_size=1, max_size=12)
 
