@@ -76,8 +76,7 @@ class EnrolmentServer:
         """Listen. FluxrigError when the address can't be had."""
         self._show_new_certificate()
         try:
-            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-            self._socket = socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+            self._socket = _listen(self._host, self._port)
         except OSError as error:
             reason = error.strerror or error
             raise FluxrigError(f"can't take enrolments on {self._host}:{self._port}: {reason}") from None
@@ -207,6 +206,17 @@ class EnrolmentServer:
             self._gate.strange(address)
         self._refusals.log(who, str(refusal))
         return Answer(state="refused", error=str(refusal), code=refusal.code)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen; `::` takes IPv4 as well."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server(
+        (host, port),
+        family=family,
+        backlog=_BACKLOG,
+        dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+    )
 
 
 async def _say(writer: asyncio.StreamWriter, message: Hello | Answer) -> None:

@@ -221,6 +221,14 @@ async def test_a_revoked_rack_comes_back_with_new_keys_alone(office: Office, edg
     assert office.registry.objection("default", RACK, old) == "its keys were revoked"
 
 
+async def test_a_path_may_be_corrected_before_it_was_used(office: Office, edge: Edge) -> None:
+    """As long as nothing was sent below it, a revoked Rack can be enrolled for another path."""
+    await edge.join(office.token(approve=True), uns="acme/typo")
+    office.registry.revoke(office.rack(), "op")
+    assert (await edge.join(office.token(approve=True, rack=RACK), new_keys=True)).uns == UNS
+    assert office.rack().uns == UNS
+
+
 async def test_a_suspended_rack_waits_outside(office: Office, edge: Edge) -> None:
     """Suspended it gets no certificate and hears why; resumed it is let in with the same keys."""
     identity = await edge.join(office.token(approve=True))
