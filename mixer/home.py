@@ -81,6 +81,8 @@ async def opened(folder: Folder, keeping: Keeping, stop: asyncio.Event) -> Async
             return
         spool = await asyncio.to_thread(Spool, folder.audit, url, limit_bytes=keeping.spool_bytes)
         _check_partition(spool, keeping)
+        with suppress(OSError):  # the next start does it
+            await asyncio.to_thread(spool.clean)
         folder.keep_url(url)
         shipping = Shipping(spool, lease)
         try:

@@ -128,9 +128,14 @@ class Bucket:
                 )
             yield from sorted(one.path[start:] for one in found if one.path.endswith(".parquet"))
 
+    def awaits(self, path: str, state: State) -> bool:
+        """A file is uploaded before its line, whose number begins its name."""
+        number = path.rpartition("/")[2].partition("-")[0]
+        return number.isdecimal() and int(number) > state.number
+
     @contextmanager
     def reading(self) -> Iterator[None]:
-        yield  # the Mixer lets what compaction took away lie for longer than a query may take
+        yield  # nothing holds the Mixer off: a query whose files are merged meanwhile fails, and says so
 
     def scan(
         self,

@@ -75,6 +75,9 @@ class Local:
             for path in sorted((self.folder / table).rglob("*.parquet")):
                 yield path.relative_to(self.folder).as_posix()
 
+    def awaits(self, path: str, state: State) -> bool:
+        return False  # files are moved to their places when their line is there
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         try:

@@ -43,6 +43,9 @@ class Source(Protocol):
     def paths(self) -> Iterator[str]:
         """Give the paths of the Parquet files that are in their places."""
 
+    def awaits(self, path: str, state: State) -> bool:
+        """Tell whether a file that no line names may be one whose line is still to come."""
+
     def reading(self) -> AbstractContextManager[None]:
         """Keep files that are read from being removed meanwhile; what is written goes on."""
 

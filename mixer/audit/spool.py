@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,8 +38,6 @@ SPOOL_BYTES: Final = 4 << 30
 _AT_ONCE: Final = 64
 """Lines in one object, unless more have to go together."""
 _UPLOADS: Final = 8
-_LINGER_S: Final = 3600.0
-"""How long what was merged or pruned stays in the bucket, for queries that began before."""
 
 _log = logging.getLogger("fluxrig.audit")
 
@@ -156,22 +153,27 @@ class Spool(AuditStore):
         if self._marked != state.number:
             self._objects.put(HEAD, Head(state.number, state.digest).file(self.key))
             self._marked = state.number
+        self._remove_gone()
         tables = {live.file.table: "/hour=" in path for path, live in state.files.items()}
         if tables != self._viewed_there:
             self._objects.put(views.NAME, views.script(tables, f"{self.bucket}/").encode())
             self._viewed_there = tables
         if is_due(state, self._checked):
-            self._sweep(datetime.now(UTC) - timedelta(seconds=_LINGER_S))
             self._objects.put(CHECKPOINT, state.checkpoint(self.key))
             self._checked = state.number
 
-    def _sweep(self, before: datetime) -> None:
-        """Remove what compaction or retention took away before then."""
-        gone = [path for path, at in self._shipped.gone.items() if datetime.fromisoformat(at) < before]
-        if gone:
-            self._objects.delete([*gone, *(leaves_path(path) for path in gone)])
-        for path in gone:
-            del self._shipped.gone[path]
+    def _remove_gone(self) -> None:
+        """Remove what compaction or retention took away: who reads the bare bucket would see it twice."""
+        if gone := [*self._shipped.gone]:
+            self._objects.delete([*gone, *map(leaves_path, gone)])
+            self._shipped.gone.clear()
+
+    def clean(self) -> None:
+        """Remove what was uploaded and never committed. For who holds the lease, before the first `ship`."""
+        known = self.state.files.keys() | self._shipped.gone.keys()
+        if strangers := [path for path in self.bucket.paths() if path not in known]:
+            _log.warning("%d files of commits that were never shipped are removed", len(strangers))
+            self._objects.delete([*strangers, *map(leaves_path, strangers)])
 
     def _take(self, commit: Commit, line: bytes) -> None:
         super()._take(commit, line)
@@ -187,7 +189,7 @@ class Spool(AuditStore):
 
         It does not when another Mixer wrote to the bucket, or when this folder is new.
         """
-        self._shipped = load(self.bucket)
+        self._shipped = load(self.bucket, self._is_own)
         self._marked = self._shipped.number
         state = copy.deepcopy(self._shipped)
         state.offset = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -163,13 +164,13 @@ def _progress(fields: dict[str, Any]) -> Progress:
     return Progress(**{**fields, "marks": Marks(fields["marks"]), "rows": Counter(fields["rows"])})
 
 
-def load(source: Source) -> State:
-    """Give the state of a store: its checkpoint, and the lines behind it.
+def load(source: Source, trusts: Callable[[bytes], bool] = bool) -> State:
+    """Give the state of a store: its checkpoint, if `trusts` takes it, and the lines behind it.
 
     Raises AuditError where a line isn't what was written.
     """
     data = source.checkpoint()
-    state = State.parse(data) if data else None
+    state = State.parse(data) if data and trusts(data) else None
     if state is None or not source.follows(state):
         state = State()
     for commit, line in chained(source.lines(state), source.manifest, state.number, state.digest):

@@ -40,7 +40,7 @@ from mixer.audit.manifest import (
     digest,
 )
 from mixer.audit.parquet import arrange, encode
-from mixer.audit.state import CHECKPOINT, Live, Progress, State
+from mixer.audit.state import CHECKPOINT, Live, Progress, State, load
 from mixer.audit.tables import TABLES, Table
 from mixer.audit.tabulate import Tabulated
 
@@ -80,6 +80,7 @@ class AuditStore:
         self._manifest = folder / NAME
         self._source = Local(folder)
         self._checkpointed = 0
+        """The line at which the last checkpoint was; one that was read counts when it is replaced."""
         self._unplaced: set[str] = set()
         self._retired: set[str] = set()
         """Files that compaction or retention took away and that are still there."""
@@ -292,14 +293,7 @@ class AuditStore:
 
     def _load(self) -> State:
         """Read the checkpoint, if it is our own, and the lines behind it."""
-        data = self._source.checkpoint()
-        state = State.parse(data) if data and self._is_own(data) else None
-        if state is None or not self._source.follows(state):
-            state = State()
-        self._checkpointed = state.number
-        for commit, line in chained(self._source.lines(state), self._manifest, state.number, state.digest):
-            state.take(commit, line)
-        return state
+        return load(self._source, self._is_own)
 
     def _is_own(self, data: bytes) -> bool:
         try:

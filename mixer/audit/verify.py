@@ -196,7 +196,7 @@ def _strangers(store: Source, state: State) -> Iterator[Finding]:
     """Name files that no line has. Those that compaction or retention is about to remove are known."""
     known = state.files.keys() | state.gone.keys()
     for path in store.paths():
-        if path not in known:
+        if path not in known and not store.awaits(path, state):
             what = "no line of the manifest names this file: it was added, or its line was cut off"
             yield Finding(path, None, what)
 

@@ -1,9 +1,11 @@
 """A store in a bucket holds what one in a folder would, whatever becomes of bucket, spool or Mixer."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,7 @@ def s3(shared: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "made-up")
     monkeypatch.setattr("mixer.audit.objects._READ_S", 0.5)
+    monkeypatch.setattr("mixer.audit.spool._UPLOADS", 1)  # moto stumbles now and then over several at once
     yield shared
     shared.set("well")
 
@@ -150,6 +153,55 @@ def test_an_answer_that_is_lost_ships_nothing_twice(
     assert whats(url, key, tmp_path) == []
 
 
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+def test_a_mixer_that_ends_at_any_call_ships_once(
+    tmp_path: Path, url: str, key: SigningKey, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    """It ends before or after each put and delete in turn; the next one ships the rest, nothing twice."""
+    numbers, last, first = count(1000), 0, 1
+
+    def fragile(name: str) -> Callable[..., Any]:
+        real = getattr(Objects, name)
+
+        def call(self: Objects, *arguments: Any, **condition: str) -> Any:
+            number = next(numbers)
+            if number == last and not is_done:
+                raise Crash
+            answer = real(self, *arguments, **condition)
+            if number == last:
+                raise Crash
+            return answer
+
+        return call
+
+    for name in ("_put", "delete"):
+        monkeypatch.setattr(Objects, name, fragile(name))
+    for last in range(1, 40):
+        store = spool(tmp_path, url, key)
+        store.clean()
+        commit(store, first)
+        if last % 2 == 0:
+            assert [*compact.compact(store, compact.plan(store))]
+        first, numbers = first + 2, count(1)
+        try:
+            ship(store)
+        except Crash:
+            numbers = count(1000)
+        else:
+            break
+    numbers = count(1000)
+    again = spool(tmp_path, url, key)
+    again.clean()
+    ship(again)
+    assert last > 6
+    assert seqs(url) == list(range(3 * (first - 1)))
+    assert whats(url, key, tmp_path) == []
+
+
 def test_a_full_spool_takes_no_more(tmp_path: Path, s3: Server, url: str, key: SigningKey) -> None:
     """At its limit the store refuses, as a full disk does, and the hub keeps what comes; then it goes on."""
     store = spool(tmp_path, url, key, limit_bytes=1)
@@ -196,14 +248,16 @@ def test_of_two_writers_one_goes_on(tmp_path: Path, url: str, key: SigningKey) -
     ship(again)
     assert seqs(url) == list(range(15))
     assert list((tmp_path / "one").rglob("*.parquet")) == []
-    keys = PublicKeys.load([tmp_path / "keys" / "signing.pub"])
-    assert [one.what for one in verify(url, keys).findings if "no line" not in one.what] == []
+    assert whats(url, key, tmp_path) != []  # what the one uploaded and could not commit
+    again.clean()
+    assert whats(url, key, tmp_path) == []
+    assert seqs(url) == list(range(15))
 
 
 def test_upkeep_works_in_a_bucket(
     tmp_path: Path, url: str, key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files are merged and pruned there, unshipped ones too; what they replace is removed later."""
+    """Files are merged and pruned there, unshipped ones too, and what they replace is removed."""
     monkeypatch.setattr("mixer.audit.store.CHECKPOINT_EVERY", 4)
     store = spool(tmp_path, url, key)
     for first in (1, 3, 5):
@@ -214,8 +268,7 @@ def test_upkeep_works_in_a_bucket(
     ship(store)
     assert seqs(url) == list(range(18))
     assert whats(url, key, tmp_path) == []
-    assert len([*Bucket(url).paths()]) > 2  # a query that began before may still read them
-    monkeypatch.setattr("mixer.audit.spool._LINGER_S", -1.0)
+    assert len([*Bucket(url).paths()]) == 2
     for first in (7, 9, 11, 13):
         commit(store, first)
         ship(store)
