@@ -11,6 +11,7 @@ from gears.network_sniffer.packet import CaptureDamaged, Packet
 
 MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 MAX_BLOCK: Final = 1 << 24
+MAX_NS: Final = (1 << 63) - 1
 
 _SECTION, _INTERFACE, _PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 _TSRESOL, _TSOFFSET = 9, 14
@@ -26,7 +27,9 @@ class Interface:
     offset_s: int = 0
 
     def ts(self, ticks: int) -> int:
-        return ticks * 1_000_000_000 // self.ticks_per_s + self.offset_s * 1_000_000_000
+        """Give a time in ns; one that 64 bits do not hold becomes the nearest that they do."""
+        ns = ticks * 1_000_000_000 // self.ticks_per_s + self.offset_s * 1_000_000_000
+        return min(max(ns, 0), MAX_NS)
 
 
 @dataclass(slots=True)

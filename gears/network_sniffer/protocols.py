@@ -86,6 +86,9 @@ class _Ear:
     def gap(self, lost: int, *, cut: bool) -> None:
         self.recognition.offer(self.side, lambda sink: sink.gap(lost, cut=cut))
 
+    def late(self, payload: bytes, frame: int, ts: int, position: int) -> None:
+        self.recognition.offer(self.side, lambda sink: sink.late(payload, frame, ts, position))
+
     def boundary(self) -> None:
         self.recognition.offer(self.side, lambda sink: sink.boundary())
 

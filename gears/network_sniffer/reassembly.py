@@ -144,7 +144,7 @@ class Reassembler:
 
     def sweep(self, now_ns: int) -> None:
         """Forget connections that were idle too long. Cheap to call often."""
-        if now_ns < self._next_sweep:
+        if 0 < self._next_sweep - now_ns <= SWEEP_NS:
             return
         self._next_sweep = now_ns + SWEEP_NS
         horizon = now_ns - self._limits.idle_ns

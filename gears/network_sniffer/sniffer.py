@@ -21,6 +21,9 @@ from gears.network_sniffer.reassembly import Connection, Limits, Reassembler
 TICK_NS: Final = 100_000_000
 """How finely, in capture time, time-outs are looked for."""
 
+BACK_NS: Final = 1_000_000_000
+"""A packet so much older than the last one sets the clock back: one wrong time must not stop it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -59,6 +62,7 @@ class Sniffer:
             for protocol in (TCP, UDP)
         )
         self._packet: Packet | None = None
+        self._tick_from = 0
         self._next_tick = 0
         self._next_report = 0
         self._last_ts = 0
@@ -72,7 +76,7 @@ class Sniffer:
             number += 1
             recorder.frame = number
             size += len(data)
-            if ts >= self._next_tick:
+            if not self._tick_from <= ts < self._next_tick:
                 self.bytes, size = self.bytes + size, 0
                 self.tick(ts)
             self._packet = packet
@@ -107,14 +111,14 @@ class Sniffer:
 
     def tick(self, now_ns: int) -> None:
         """Let time pass without a packet, to `now_ns`: requests time out, idle connections go."""
-        self._next_tick = now_ns + TICK_NS
+        self._tick_from, self._next_tick = now_ns - BACK_NS, now_ns + TICK_NS
         self._last_ts = max(self._last_ts, now_ns)
         self._outstanding.sweep(now_ns)
         self._streams.sweep(now_ns)
         self._datagrams.sweep(now_ns)
         self._fragments.sweep(now_ns)
         self._observer.tick(now_ns)
-        if now_ns >= self._next_report:
+        if not 0 < self._next_report - now_ns <= self._report_ns:
             if self._next_report:
                 self._report(now_ns)
             self._next_report = now_ns + self._report_ns

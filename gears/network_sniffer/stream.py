@@ -18,6 +18,9 @@ UNSURE_SEGMENTS: Final = 64
 UNSURE_NS: Final = 200_000_000
 """How long a stream whose start is not known waits for segments before the first one seen."""
 
+MAX_HOLES: Final = 16
+"""Holes of a stream that are remembered, the latest ones."""
+
 _HALF: Final = 1 << 31
 _WRAP: Final = (1 << 32) - 1
 
@@ -41,6 +44,9 @@ class Sink(Protocol):
 
         `cut`: their packet was captured, and they were cut off by the capture's snap length.
         """
+
+    def late(self, payload: bytes, frame: int, ts: int, position: int) -> None:
+        """Take bytes of a gap that was told already; `position` is that of the first in its stream."""
 
     def boundary(self) -> None:
         """Take note that what was given so far was a whole datagram."""
@@ -75,6 +81,7 @@ class Stream:
         "_budget",
         "_cost",
         "_held",
+        "_holes",
         "_stray",
         "acked",
         "finished",
@@ -101,6 +108,8 @@ class Stream:
         """The position of the FIN."""
         self._budget = budget
         self._held: list[Held] = []
+        self._holes: list[tuple[int, int]] = []
+        """What was skipped, from one position to another: it may still come, captured out of turn."""
         self._cost = 0
         self._stray: tuple[int, bytes, int, int, int] | None = None
 
@@ -191,7 +200,8 @@ class Stream:
     def _take(self, old: int, length: int, payload: bytes, frame: int, ts: int) -> None:
         """Hand on a segment that starts `old` bytes before what is expected next."""
         if old >= length:
-            self._budget.retransmitted += length > 0
+            if not (self._holes and len(payload) == length and self._fill(old, payload, frame, ts)):
+                self._budget.retransmitted += length > 0
             return
         fresh = payload[old:] if old else payload
         self._advance(length - old)
@@ -199,6 +209,19 @@ class Stream:
             self.sink.data(fresh, frame, ts)
         if length > max(len(payload), old):
             self._lose(length - max(len(payload), old), cut=True)
+
+    def _fill(self, old: int, payload: bytes, frame: int, ts: int) -> bool:
+        """Hand on a segment that belongs into a hole, if it does."""
+        start = self.position - old
+        end = start + len(payload)
+        for at, (first, last) in enumerate(self._holes):
+            if first <= start and end <= last:
+                left = (first, start), (end, last)
+                self._holes[at : at + 1] = [hole for hole in left if hole[0] < hole[1]]
+                self._budget.lost_bytes -= len(payload)
+                self.sink.late(payload, frame, ts, start)
+                return True
+        return False
 
     def _hold(self, position: int, length: int, payload: bytes, frame: int, ts: int) -> None:
         entry = (position, length, payload, frame, ts)
@@ -247,6 +270,7 @@ class Stream:
 
     def _skip(self, position: int) -> None:
         lost = position - self.position
+        self._holes = [*self._holes[1 - MAX_HOLES :], (self.position, position)]
         self._advance(lost)
         self._lose(lost)
 

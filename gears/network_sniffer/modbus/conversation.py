@@ -102,6 +102,13 @@ class ModbusConversation:
         else:
             self._answer(side, adu)
 
+    def late(self, side: int, adu: Adu, position: int) -> None:
+        if side == self._client:
+            # Its answer, if there is one, was captured before: a later one is another request's.
+            self._tell_unanswered(Request(adu, self, 0), "lost", "gap")
+        else:
+            self._answer(side, adu, position)
+
     def violation(self, side: int, code: str, data: bytes, ts: int) -> None:
         if self._client is not None:
             self._report(code, "medium", ts, side=side, data=data[:_EVIDENCE_BYTES], length=len(data))
@@ -142,12 +149,16 @@ class ModbusConversation:
         """Whether the server has requests that were not captured, or not yet."""
         return self._client is not None and self._connection.streams[self._client].unseen > 1
 
-    def _answer(self, side: int, response: Adu) -> None:
-        request = self._pairing.answer(response, self._connection.streams[side].position)
+    def _answer(self, side: int, response: Adu, late: int | None = None) -> None:
+        """Take a response; `late` is its end in the stream, where that went on without it."""
+        position = self._connection.streams[side].position if late is None else late
+        request = self._pairing.answer(response, position)
         if request is not None and request.answer_gap and self._unseen:
             # Its own response may be lost, and this be one to a lost request with the same ids.
             self._tell_unanswered(request, "lost", "gap")
             request = None
+        if request is not None and late is not None:
+            request.answer_gap = True
         if request is not None and (gist := self._usual(request, side, response)) is not None:
             adu = request.adu
             seen = (adu.ts, adu.frame), (response.ts, response.frame)

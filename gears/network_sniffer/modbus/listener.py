@@ -18,6 +18,9 @@ class Listener(Protocol):
 
     def adu(self, side: int, adu: Adu) -> None: ...
 
+    def late(self, side: int, adu: Adu, position: int) -> None:
+        """Take an ADU that was captured after what follows it; `position` is its end in the stream."""
+
     def violation(self, side: int, code: str, data: bytes, ts: int) -> None: ...
 
     def gap(self, side: int, lost: int, *, cut: bool) -> None: ...

@@ -95,6 +95,13 @@ class RtuSide:
         if self._listener.client_side() is not None:
             self._listener.gap(self._number, lost, cut=cut)
 
+    def late(self, payload: bytes, frame: int, ts: int, position: int) -> None:
+        """Take a segment that comes after what follows it: of use if it is one frame."""
+        known = self._listener.client_side() is not None
+        if known and len(payload) >= 4 and self._size(payload) == len(payload) and not crc16(payload):
+            adu = Adu(NO_TID, payload[0], payload[1:-2], len(payload) - 2, frame, ts)
+            self._listener.late(self._number, adu, position + len(payload))
+
     def boundary(self) -> None:
         """A datagram ends here: what is begun will not go on."""
         self._partial = b""

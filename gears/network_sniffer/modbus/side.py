@@ -55,6 +55,16 @@ class Side:
         self._sure = False
         self._listener.gap(self._number, lost, cut=cut)
 
+    def late(self, payload: bytes, frame: int, ts: int, position: int) -> None:
+        """Take a segment that comes after what follows it: of use if it is whole ADUs."""
+        at, end = 0, len(payload) if is_chain(payload) else 0
+        while at < end:
+            tid, _, length, unit, _ = mbap(payload, at)
+            adu = Adu(tid, unit, payload[at + 7 : at + 6 + length], length, frame, ts)
+            at += 6 + length
+            if self._listener.recognises(self._number, adu, alone=True):
+                self._listener.late(self._number, adu, position + at)
+
     def boundary(self) -> None:
         """A datagram ends here: what is begun will not go on."""
         self._abandon()

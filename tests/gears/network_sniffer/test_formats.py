@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import struct
 
 import pytest
 
@@ -31,6 +32,31 @@ def test_pcapng_sections(wire, packets):
     """Each section has its own byte order and interfaces; unknown blocks are stepped over."""
     data = wire.pcapng_bytes(packets) + wire.block(0x99, b"abcdef") + wire.pcapng_bytes(packets, ">")
     assert wire.read(data) == packets + packets
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("resolution", "offset_s", "ticks", "ts"),
+    [
+        (9, 0, 5, 5),
+        (0x80 | 10, 1_700_000_000, 512, 1_700_000_000_500_000_000),
+        (0, 0, 2**64 - 1, 2**63 - 1),
+        (6, 2**62, 1, 2**63 - 1),
+        (6, -(2**62), 1, 0),
+        (127, 0, 1, 0),
+        (255, 0, 1, 0),
+    ],
+)
+def test_pcapng_times(wire, packets, order, resolution, offset_s, ticks, ts):  # noqa: PLR0917
+    """Times are read in any resolution; one that 64 bits do not hold is the nearest that they do."""
+    options = struct.pack(f"{order}HHB3xHHqHH", 9, 1, resolution, 14, 8, offset_s, 0, 0)
+    section = wire.block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order)
+    interface = wire.block(1, struct.pack(f"{order}HHI", 1, 0, 0) + options, order)
+    size = len(packets[0].data)
+    head = struct.pack(f"{order}IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, size, size)
+    found = wire.read(section + interface + wire.block(6, head + packets[0].data, order))
+    assert [packet.ts for packet in found] == [ts]
+    wire.sniff(found)
 
 
 @pytest.mark.parametrize("write", ["pcap_bytes", "pcapng_bytes"])

@@ -251,6 +251,23 @@ def test_time_out(wire):
     assert found[0]["reason"] == "no_response"
 
 
+def test_one_wrong_time(wire):
+    """A packet with a time of the far future does not stop the clock: what comes later times out as ever."""
+    tape = wire.Tape()
+    tape.exchange(1)
+    tape.exchange(2)
+    tape.packets[2] = tape.packets[2]._replace(ts=2**63 - 1)
+    tape.send(0, wire.read_request(3, 0, 1))
+    tape.exchange(4)
+    tape.exchange(5)
+    tape.packets[5:] = [packet._replace(ts=packet.ts + 11_000_000_000) for packet in tape.packets[5:]]
+    found = {one["tid"]: one for one in wire.transactions(wire.sniff(tape.packets))}
+    assert {tid: one["status"] for tid, one in found.items() if tid != 2} == {
+        1: "ok", 3: "timeout", 4: "ok", 5: "ok"
+    }  # fmt: skip
+    assert found[3]["reason"] == "no_response"
+
+
 def test_pending_is_bounded(wire):
     """The table of pending requests is bounded: the oldest is given up, and that is told."""
     tape = wire.Tape()

@@ -20,6 +20,10 @@ class Bytes:
         self.gaps += 1
         self.got += [None] * lost
 
+    def late(self, payload, frame, ts, position):
+        assert self.got[position : position + len(payload)] == [None] * len(payload)
+        self.got[position : position + len(payload)] = payload
+
     def boundary(self):
         pass
 
@@ -61,6 +65,19 @@ def test_hole_acknowledged():
     assert sink.got == [None] * 3
     made.acknowledge(6)
     assert sink.got == [None] * 4 + list(b"ef")
+
+
+def test_late():
+    """What was skipped and comes after all fills its hole, once; it is no loss then."""
+    made, sink = stream()
+    send(made, 0, b"ab")
+    send(made, 6, b"gh")
+    made.acknowledge(8)
+    assert sink.got == [*b"ab", None, None, None, None, *b"gh"]
+    for seq, payload in [(4, b"ef"), (2, b"cd"), (4, b"EF"), (0, b"AB")]:
+        send(made, seq, payload)
+    assert bytes(sink.got) == b"abcdefgh"
+    assert (made._budget.lost_bytes, made._budget.retransmitted) == (0, 2)
 
 
 def test_acknowledged_first():
