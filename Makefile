@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test chaos check bench docs clean
+.PHONY: demo test chaos fuzz check bench docs clean
 
 demo: .venv/run.stamp
 	$(BIN)/fluxrig demo $(ARGS)
@@ -16,6 +16,11 @@ chaos: export CHAOS_RATE ?= 2500
 chaos: export CHAOS_OUTAGE ?= 1000000
 chaos: .venv/dev.stamp
 	$(BIN)/pytest tests/chaos tests/test_whole_path.py -s --timeout 7200 $(ARGS)
+
+# Minutes of what `make test` does for seconds: hypothesis hurts captures as it likes.
+fuzz: export FLUXRIG_FUZZ_EXAMPLES ?= 5000
+fuzz: .venv/dev.stamp
+	$(BIN)/pytest tests/gears/network_sniffer/test_properties.py -n 3 --timeout 7200 $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -20,6 +20,8 @@ class Traits:
     """As in `modbus/tcp`."""
     writes: frozenset[int]
     """The function codes that change something in the server."""
+    tables: frozenset[str]
+    """The tables in which a value stays at its address: what changes there is told."""
 
 
 class Flow:

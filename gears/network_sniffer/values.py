@@ -11,7 +11,6 @@ from gears.network_sniffer.devices import Device, Devices, tag_value
 from gears.network_sniffer.exchange import Gist
 from gears.network_sniffer.flow import Flow
 
-TABLES: Final = frozenset({"coil", "discrete", "holding", "input"})
 MAX_BLOCKS: Final = 64
 """Reads of one table that are remembered as a whole, to see quickly that nothing changed."""
 IMAGE_COST: Final = 64
@@ -73,7 +72,7 @@ class Values:
         written: Sequence[Change] = ()
         if "write" in fields:
             written = list(self._written(flow, fields["target"], fields["write"]))
-        if gist.reading is None or gist.reading[0] not in TABLES:
+        if gist.reading is None or gist.reading[0] not in flow.traits.tables:
             return written
         table, address, values = gist.reading
         image = self._image(flow, gist.place[0], table)
@@ -84,7 +83,7 @@ class Values:
 
     def _written(self, flow: Flow, target: Mapping[str, Any], write: Mapping[str, Any]) -> Iterator[Change]:
         address, table = write.get("address", target.get("address")), target.get("table")
-        if address is None or table not in TABLES:
+        if address is None or table not in flow.traits.tables:
             return
         image = self._image(flow, target["unit"], table)
         if "values" in write:

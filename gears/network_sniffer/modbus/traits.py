@@ -8,6 +8,8 @@ from gears.network_sniffer.flow import Traits
 
 WRITES: Final = frozenset({5, 6, 15, 16, 21, 22, 23})
 
-TCP: Final = Traits("modbus/tcp", WRITES)
-UDP: Final = Traits("modbus/udp", WRITES)
-RTU: Final = Traits("modbus/rtu", WRITES)
+TABLES: Final = frozenset({"coil", "discrete", "holding", "input"})
+
+TCP: Final = Traits("modbus/tcp", WRITES, TABLES)
+UDP: Final = Traits("modbus/udp", WRITES, TABLES)
+RTU: Final = Traits("modbus/rtu", WRITES, TABLES)

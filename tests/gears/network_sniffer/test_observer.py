@@ -14,6 +14,7 @@ from gears.network_sniffer.devices import Device, Named
 from gears.network_sniffer.exchange import Gist
 from gears.network_sniffer.gear import NetworkSniffer
 from gears.network_sniffer.link import MAX_RANGES, joined
+from gears.network_sniffer.modbus.traits import TCP
 from gears.network_sniffer.observer import Scope
 from gears.network_sniffer.sniffer import Settings
 from gears.network_sniffer.values import Values
@@ -103,7 +104,7 @@ def test_values_are_bounded(wire):
     values = Values(5000, {})
     for message in wire.sniff(tape.packets):
         if message.schema == "ot.transaction/1":
-            flow = type("Flow", (), {"server_key": "a", "server": ("a", 502)})
+            flow = type("Flow", (), {"server_key": "a", "server": ("a", 502), "traits": TCP})
             messages += values.changes(flow, Gist(message.data))
             assert values.held <= 5000
             assert values.held == sum(image.held for image in values._images.values())

@@ -1,6 +1,8 @@
 """Promises that hold however a capture is hurt: no crash, no growth, nothing made up, the same bytes."""
 
+import gzip
 import hashlib
+import io
 import os
 
 import pytest
@@ -8,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxrig.codec import encode_sequence
-from gears.network_sniffer.capture_file import read_capture
+from gears.network_sniffer.capture_file import read_capture, read_packets
 from gears.network_sniffer.events import Recorder, capture_id
+from gears.network_sniffer.packet import CaptureDamaged, CaptureError
 from gears.network_sniffer.reassembly import Limits
 from gears.network_sniffer.sniffer import Settings, Sniffer
 
 FEW = settings(max_examples=int(os.environ.get("FLUXRIG_FUZZ_EXAMPLES", "60")), deadline=None)
-"""Seconds of fuzzing; with FLUXRIG_FUZZ_EXAMPLES=20000 and pytest's --timeout=0 it is minutes."""
+"""Seconds of fuzzing; `make fuzz` makes it minutes."""
 
 
 def hurt(data, packets):
@@ -97,6 +100,29 @@ def test_corruption(wire, data):
     messages = wire.sniff(packets, limits=Limits(stream_bytes=4096, total_bytes=8192, connections=16))
     encode_sequence(messages)
     assert wire.counters(messages)["pending"] == 0
+
+
+@FEW
+@given(st.data())
+def test_corrupted_files(wire, data):
+    """Bytes of a capture file changed, cut out or put in anywhere, in any format: what can be read is, and
+    the rest is one error that says what is wrong."""
+    packets = wire.plant_tape(10).packets
+    write = data.draw(st.sampled_from([wire.pcap_bytes, wire.pcapng_bytes]))
+    damaged = bytearray(write(packets, data.draw(st.sampled_from("<>"))))
+    squeezed = data.draw(st.booleans())
+    if squeezed:
+        damaged = bytearray(gzip.compress(damaged, mtime=0))
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    found, reading = [], read_packets(io.BytesIO(bytes(damaged)), "test")
+    try:
+        while packet := next(reading, None):
+            found.append(packet)
+    except (CaptureError, CaptureDamaged) as error:
+        assert str(error)
+    encode_sequence(wire.sniff(found))
 
 
 @FEW
