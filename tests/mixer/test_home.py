@@ -154,6 +154,19 @@ def test_a_policy_prunes_and_says_why(tmp_path: Path) -> None:
     assert verify(store.folder, PublicKeys.load([tmp_path / "signing.pub"])).ok
 
 
+def test_the_policy_of_the_document_is_one(tmp_path: Path) -> None:
+    """What the document for analysts shows is taken as it is printed."""
+    text = (Path(__file__).parents[2] / "docs" / "analysts.md").read_text("utf-8")
+    path = tmp_path / "policy.yaml"
+    path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    policy = Policy.load(path)
+    assert policy.compact == Compaction()
+    assert [keep.reason for keep in policy.keep][:2] == [
+        "policy: older than 400 days",
+        "policy: older than 90 days",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
