@@ -10,6 +10,7 @@ from typing import Final
 
 from gears.network_sniffer.modbus.frame import Adu
 from gears.network_sniffer.modbus.listener import Listener
+from gears.network_sniffer.modbus.rare import IDENTIFY
 
 NO_TID: Final = -1
 MAX_FRAME: Final = 256
@@ -65,7 +66,19 @@ def frame_length(data: bytes, *, asks: bool) -> int | None:
         return at + 3 + data[at] if len(data) > at else at + 3
     if function == 24:
         return 6 + (data[2] << 8 | data[3]) if len(data) > 3 else 6
+    if function == 43:
+        return _identification_length(data)
     return None
+
+
+def _identification_length(data: bytes) -> int | None:
+    """Give the length of an answer of function 43/14, or the least that it can be: its objects say theirs."""
+    if len(data) < 3 or data[2] != IDENTIFY:
+        return None if len(data) > 2 else 5
+    end = 8
+    for _ in range(data[7] if len(data) > 7 else 0):
+        end += 2 + (data[end + 1] if end + 1 < len(data) else 0)
+    return end + 2
 
 
 class RtuSide:

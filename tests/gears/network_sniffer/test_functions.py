@@ -6,6 +6,7 @@ from fluxrig.codec import Carried, encode
 from gears.network_sniffer.change import Change
 from gears.network_sniffer.modbus import conversation
 from gears.network_sniffer.modbus.pdu import NAMES, decode_request, decode_response, is_request, is_response
+from gears.network_sniffer.modbus.rtu import crc16
 
 h = bytes.fromhex
 
@@ -144,3 +145,30 @@ def test_quick_way_tells_the_same(wire, fc, monkeypatch):
     assert sum(type(message) is Carried for message in quick) >= 5
     assert not any(type(message) is Carried for message in slow)
     assert [encode(message) for message in quick] == [encode(message) for message in slow]
+
+
+IDENTIFIED = "2b 0e 01 01 00 00 02 00 04 41636d65 01 03 504c43"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 300])
+def test_split_over_rtu(wire, size):
+    """Frames of RTU of every function are found however they are split: their length follows from them."""
+    cases = CASES | {3: ("03 0010 0001", {}, "03 02 1234", {}), 43: ("2b 0e 01 00", {}, IDENTIFIED, {})}
+    tape = wire.Tape(server=("10.0.0.2", 4001))
+    for part, side in ((cases[3][0], 0), (cases[3][2], 1)):
+        tape.send(side, rtu(h(part)))
+    for asked, _, answered, _ in cases.values():
+        for pdu, side in ((asked, 0), (answered, 1)):
+            frame = rtu(h(pdu))
+            for at in range(0, len(frame), size):
+                tape.send(side, frame[at : at + size])
+    messages = wire.sniff(tape.packets)
+    found = wire.transactions(messages)
+    assert [one["op"]["fc"] for one in found] == [3, *cases]
+    assert {one["status"] for one in found} == {"ok"}
+    assert wire.anomalies(messages) == []
+
+
+def rtu(pdu):
+    frame = b"\x01" + pdu
+    return frame + crc16(frame).to_bytes(2, "little")
