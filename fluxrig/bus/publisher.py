@@ -118,6 +118,7 @@ class Publisher:
         """Read where the stream ends: `leaf` and `next_number` are known from then on."""
         async with self._lock:
             await self._look(0, 0)
+        await self.oldest()
 
     async def store(self, parcels: Sequence[Parcel]) -> None:
         """Return when all are stored, in order. Waits as long as it takes; calls take turns.
@@ -157,8 +158,15 @@ class Publisher:
         return found if found is not None and self._end(found) > number else None
 
     async def oldest(self) -> Place | None:
-        """Give the oldest message that the stream holds."""
-        return await place(self._bus, self.stream, 1)
+        """Give the oldest message that can be read, and let go of what can't be before it.
+
+        A source of the hub does not get past a message that can't be read and is the first of the stream.
+        """
+        first_seq = (await self._bus.api(f"STREAM.INFO.{self.stream}"))["state"]["first_seq"]
+        found = await place(self._bus, self.stream, first_seq)
+        if found is not None and found.seq > first_seq:
+            await self._bus.api(f"STREAM.PURGE.{self.stream}", {"seq": found.seq})
+        return found
 
     async def _behind(self, number: int, low: int, high: int) -> Place | None:
         """Give the first message whose fluxMsgs are not all before `number`; the last one if all are."""

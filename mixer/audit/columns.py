@@ -59,6 +59,7 @@ def _of_group(group: Group) -> Columns:
     rack, gear = _source(fields["src"])
     same = {"rack": rack, "gear": gear, "uns": fields["uns"], "schema": fields["schema"]}
     same["meta"] = json_text(fields["meta"]) if "meta" in fields else None
+    same["flags"] = fields.get("flags", 0)
     columns = {name: pa.repeat(pa.scalar(value, _TYPES[name]), rows) for name, value in same.items()}
     columns["ts"] = times(slots["ts"], _LAST_NS)
     for name in ("id", "ref", "trace"):
@@ -94,6 +95,7 @@ def _of_fields(fields: Sequence[dict[str, Any]]) -> Columns:
         "meta": _jsons(_get(fields, "meta")),
         "data": [json_text(data) if data else None for data in _get(fields, "data")],
         "raw": [*_get(fields, "raw")],
+        "flags": [one.get("flags", 0) for one in fields],
     }
     return {name: _array(name, values) for name, values in columns.items()}
 

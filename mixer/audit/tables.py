@@ -74,9 +74,10 @@ MESSAGES: Final = Table(
             ("raw", _BYTES),
             ("cbor", _BYTES),  # the message itself, in deterministic CBOR: the evidence
             ("sha256", pa.binary(32)),  # of `cbor`
+            ("flags", pa.uint64()),  # bit 0: the Rack accepted it while it had no contact with the Mixer
         ]
     ),
-    repeating=("stream", "leaf", "rack", "gear", "uns", "schema", "meta"),
+    repeating=("stream", "leaf", "rack", "gear", "uns", "schema", "meta", "flags"),
     bulk=("trace", "meta", "data", "raw", "cbor", "sha256"),
     sought=("id",),
     encodings=(

@@ -43,6 +43,7 @@ def test_a_message_is_one_row_with_its_place_and_its_evidence() -> None:
         ref=bytes(range(16)),
         trace=bytes(range(24)),
         raw=b"\x01\x03",
+        flags=1,
     )
     run = tabulate("UNS", [stored(41, [message(6), sent], 6)], Marks())
     assert table(run, "messages")[1] == {
@@ -64,6 +65,7 @@ def test_a_message_is_one_row_with_its_place_and_its_evidence() -> None:
         "raw": b"\x01\x03",
         "cbor": encode(sent),
         "sha256": sha256(encode(sent)).digest(),
+        "flags": 1,
     }
 
 
