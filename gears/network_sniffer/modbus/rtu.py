@@ -66,9 +66,7 @@ def frame_length(data: bytes, *, asks: bool) -> int | None:
         return at + 3 + data[at] if len(data) > at else at + 3
     if function == 24:
         return 6 + (data[2] << 8 | data[3]) if len(data) > 3 else 6
-    if function == 43:
-        return _identification_length(data)
-    return None
+    return _identification_length(data) if function == 43 else None
 
 
 def _identification_length(data: bytes) -> int | None:
