@@ -27,6 +27,7 @@ from racks.engine import Engine
 from racks.enrolment import Enrolment
 from racks.live import LiveLane
 from racks.node import Node
+from racks.priority import go_first
 from racks.report import REPORT, Report, Reporter, write_report
 from racks.snake import Snake
 from racks.store import Store
@@ -58,12 +59,15 @@ class Rack:
         limits: Limits = Limits(),
         clock: Clock | None = None,
         report_file: Path | None = None,
+        goes_first: bool = False,
     ) -> None:
+        """`goes_first`: this thread is the Rack's, and may go before other work of the machine."""
         self.spec = spec
         self._catalog = catalog
         self._state_dir = state_dir
         self._limits = limits
         self._clock = clock or SystemClock()
+        self._goes_first = goes_first
         self._report_files = [state_dir / REPORT, *([report_file] if report_file else [])]
         self._snake: Snake | None = None
         self._enrolment: Enrolment | None = None
@@ -73,7 +77,9 @@ class Rack:
         """Run until every source is at its end or `stop` is set. Cancelling this stops at once."""
         async with AsyncExitStack() as stack:
             self._enrolment = self._make_enrolment()
-            leaf = await stack.enter_async_context(self._leaf(await self._way_out()))
+            leaf = await stack.enter_async_context(
+                self._leaf(await self._enrolment.start() if self._enrolment else None)
+            )
             bus = await stack.enter_async_context(await leaf.connect(self.spec.name))
             store = Store(self.spec.store, leaf, bus, self._context(UPLINK, self.spec.uns))
             await store.open()
@@ -112,6 +118,8 @@ class Rack:
     async def _run_graph(self, engine: Engine, stop: asyncio.Event) -> None:
         await engine.start()
         _keep_what_is_loaded()
+        if self._goes_first:
+            go_first()
         log.info("%s is running %d gears", self.spec.name, len(self.spec.gears))
         ends = [asyncio.create_task(engine.finished()), asyncio.create_task(stop.wait())]
         try:
@@ -129,16 +137,7 @@ class Rack:
             log.info("the Mixer has %d of %d messages", snake.committed[UNS], readings.next_number)
 
     def _make_enrolment(self) -> Enrolment | None:
-        if self.spec.snake is None or self.spec.snake.token:
-            return None
-        return Enrolment(self.spec, self._state_dir, self._clock)
-
-    async def _way_out(self) -> LeafRemote | None:
-        """Give where the leaf dials, once the Rack is enrolled."""
-        if self._enrolment is not None:
-            return await self._enrolment.start()
-        snake = self.spec.snake
-        return LeafRemote(snake.host, snake.port, snake.token) if snake else None
+        return Enrolment(self.spec, self._state_dir, self._clock) if self.spec.snake else None
 
     def _leaf(self, remote: LeafRemote | None) -> Leaf:
         store_dir = self._state_dir / "leaf"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Final, TypeAlias
 
 from fluxrig.bus import MAX_PARCEL_BYTES, Parcel
-from fluxrig.codec import encode
+from fluxrig.codec import encode, encode_flagged
 from fluxrig.errors import BadMessage, EncodeError
 from fluxrig.gear import IN, Batch, Context, Gear, GearConfig, Manifest, Outputs
 from fluxrig.message import OFFLINE, FluxMsg
@@ -101,9 +101,7 @@ class Uplink(Gear[GearConfig]):
 
 def _encode(message: FluxMsg, flags: int) -> bytes:
     try:
-        if flags:
-            message = FluxMsg.from_fields({**message.fields, "flags": message.flags | flags})
-        data = encode(message)
+        data = encode_flagged(message, flags) if flags else encode(message)
     except EncodeError as error:
         raise BadMessage(f"the message has no encoding: {error}") from error
     if len(data) > MAX_PARCEL_BYTES:

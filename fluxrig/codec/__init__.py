@@ -5,7 +5,7 @@ hashed, signed or kept: it accepts exactly what `encode` makes. Arrays come back
 went in. Maps nested in `data` may have keys other than text; they take the slow way.
 """
 
-from fluxrig.codec.carried import Carried, encode, encode_sequence
+from fluxrig.codec.carried import Carried, encode, encode_flagged, encode_sequence
 from fluxrig.codec.decoder import (
     decode,
     decode_sequence,
@@ -25,6 +25,7 @@ __all__ = [
     "decode_sequence_strict",
     "decode_strict",
     "encode",
+    "encode_flagged",
     "encode_sequence",
     "iterate_strict",
 ]

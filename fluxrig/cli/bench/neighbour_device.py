@@ -19,6 +19,8 @@ from fluxrig.errors import FluxrigError
 _HEADER: Final = struct.Struct(">HHHBB")
 """MBAP header and function code (Modbus Messaging on TCP/IP §3.1.3)."""
 _BACKLOG: Final = 4
+_PRIORITY: Final = 10
+"""Of real time; a Rack has 1."""
 
 
 class Device:
@@ -60,10 +62,10 @@ class Device:
 
 
 def _go_first() -> None:
-    """Have this thread run as soon as a request is there, if we may: a device does not share our CPU."""
+    """Have this thread run before all others, the Rack's too, if we may: a device has a CPU of its own."""
     if hasattr(os, "sched_setscheduler"):
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
 
 
 def answer(request: bytes) -> bytes:

@@ -76,17 +76,24 @@ async def _count(capture: Path) -> int:
 
 @dataclass(slots=True)
 class Found:
-    """What was measured of one case, in all rounds."""
+    """What was measured of one case."""
 
-    polls: int = 0
-    off_us: list[float] = field(default_factory=list)
-    """How far the time between two polls was from the period."""
+    rounds_us: list[list[float]] = field(default_factory=list)
+    """How far the time between two polls was from the period, round by round."""
     packets: float = 0.0
     elapsed_s: float = 0.0
 
     def figures(self) -> dict[str, Any]:
+        """Give the figures of all rounds together."""
+        off_us = [off for found in self.rounds_us for off in found]
         packets_per_s = round(self.packets / self.elapsed_s)
-        return {"polls": self.polls, **percentiles(self.off_us), "sniffed_packets_per_s": packets_per_s}
+        return {"polls": len(off_us), **percentiles(off_us), "sniffed_packets_per_s": packets_per_s}
+
+
+def ratios(case: Found, alone: Found) -> list[float]:
+    """Give p99 to p99 of the poller alone, round by round."""
+    pairs = zip(case.rounds_us, alone.rounds_us, strict=True)
+    return [round(percentiles(one)["p99_us"] / percentiles(other)["p99_us"], 2) for one, other in pairs]
 
 
 def measure(case: str, traffic: Traffic, folder: Path, seconds: float, found: Found) -> None:
@@ -105,8 +112,7 @@ def measure(case: str, traffic: Traffic, folder: Path, seconds: float, found: Fo
             first, sniffed, started_s = len(device.arrivals_ns), _sniffed(report), time.perf_counter()
             _wait(rack, seconds)
             last, more, ended_s = len(device.arrivals_ns), _sniffed(report), time.perf_counter()
-    found.polls += last - first
-    found.off_us += off_us(device.arrivals_ns[first:last], PERIOD_NS)
+    found.rounds_us.append(off_us(device.arrivals_ns[first:last], PERIOD_NS))
     found.packets += (more - sniffed) / traffic.messages_per_packet
     found.elapsed_s += ended_s - started_s
 

@@ -12,6 +12,7 @@ import pytest
 
 from fluxrig.cli.bench.neighbour_capture import write_capture
 from fluxrig.cli.bench.neighbour_device import Device, answer, off_us, percentiles
+from fluxrig.cli.bench.neighbour_run import Found, ratios
 from fluxrig.errors import FluxrigError
 from gears.network_sniffer.capture_file import read_capture
 from tests.processes import FLUXRIG, running
@@ -52,6 +53,13 @@ def test_jitter_is_the_distance_from_the_period() -> None:
     assert found == {"p50_us": 500.0, "p99_us": 990.0, "p999_us": 999.0, "max_us": 1000.0}
     with pytest.raises(FluxrigError, match="measure for longer"):
         percentiles([])
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    """Each round's p99 is compared with that of the poller alone in the same round."""
+    alone = Found(rounds_us=[[1.0, 10.0], [2.0, 20.0]])
+    beside = Found(rounds_us=[[5.0, 15.0], [2.0, 60.0]])
+    assert ratios(beside, alone) == [1.5, 3.0]
 
 
 def test_json_has_every_case(tmp_path: Path) -> None:
