@@ -106,10 +106,11 @@ class Local:
         the footers of all, and one file without rows has them whole.
         """
         is_uneven = any(file.columns != len(table.schema) for file in files)
-        paths = [self.path(file.path) for file in files]
+        here = Local(self.folder.resolve())
+        paths = [here.path(file.path) for file in files]
         if is_uneven or not paths:
-            paths.append(_empty(table, scratch, hours=hours))
-        listed = ", ".join("'" + str(path.resolve()).replace("'", "''") + "'" for path in paths)
+            paths.append(_empty(table, scratch.resolve(), hours=hours))
+        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         return parquet(f"[{listed}]", hours=hours, by_name=is_uneven)
 
 

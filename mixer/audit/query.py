@@ -113,6 +113,7 @@ def connect(store: Source, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConn
     folders = ", ".join(map(_quoted, [scratch, *([store.folder] if isinstance(store, Local) else [])]))
     for statement in (
         "SET TimeZone = 'UTC'",
+        "SET enable_progress_bar = false",  # it would be drawn among the answers
         "CREATE MACRO now() AS get_current_timestamp()::TIMESTAMP",
         *_views(connection, store, scratch),
         f"SET memory_limit = '{limits.memory_mib}MiB'",

@@ -17,9 +17,11 @@ _PATH: Final = "fluxrig.uns.acme.lyon.stamping.line-3.press"
 
 
 async def measure(folder: Path, messages: int) -> dict[str, Any]:
-    """Fill a stream with the 236-byte message, then write it; give the figures."""
+    """Fill a stream with the 236-byte message, then write and verify it; give the figures."""
     from fluxrig.bus import UNS, Leaf, Publisher, ensure_leaf_streams
+    from fluxrig.evidence import PublicKeys
     from mixer.audit.store import AuditStore
+    from mixer.audit.verify import verify
     from mixer.audit.writer import Roll, Writer
 
     async with Leaf("bench", folder / "leaf", sync="1m") as leaf, await leaf.connect("bench") as bus:
@@ -41,8 +43,13 @@ async def measure(folder: Path, messages: int) -> dict[str, Any]:
         writer.stop()
         await task
     rows = store.progress(UNS)
+    start = time.perf_counter()
+    report = verify(folder / "audit", PublicKeys.load([folder / "signing.pub"]))
+    verify_s = time.perf_counter() - start
     return {
         "writer_msgs_per_s": round(messages / span_s),
+        "verify_msgs_per_s": round(messages / verify_s),
+        "verify_ok": report.ok,
         "bytes_per_row": round(rows.bytes / messages, 1),
         "cbor_bytes_per_row": round(size / messages, 1),
         "writer_cpu_share": {

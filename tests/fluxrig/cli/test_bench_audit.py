@@ -35,7 +35,8 @@ def test_writer_and_queries_are_measured(tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, ["bench", "audit", *options])
     found = json.loads(result.stdout)
-    assert found["writer_msgs_per_s"] > 0
+    assert min(found["writer_msgs_per_s"], found["verify_msgs_per_s"]) > 0
+    assert found["verify_ok"]
     assert found["cbor_bytes_per_row"] == pytest.approx(236, abs=2)
     assert set(found["query_ms"]) == {"tag_hour", "tag_year_hourly", "count_by_rack_day"}
     assert (found["samples"], found["samples_verify_ok"]) == (73_000, True)
