@@ -3,8 +3,7 @@
 audit/        the Parquet files; those on their way, when they are kept in a bucket
 audit.url     the bucket in which they are kept, if they are
 hub/          the hub's streams
-racks.json    the Racks that have registered
-snake.token   what a Rack must show (0600)
+identity/     all keys, and who is enrolled: see mixer.authority.identity
 run.json      how to reach the running Mixer (0600; gone when it stops)
 lock          held by the running Mixer
 """
@@ -13,21 +12,20 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from fluxrig.bus import Bus, Credentials
 from fluxrig.bus.store import write_private
-from fluxrig.errors import FluxrigError
-from fluxrig.rackfile.snake import TOKEN_VARIABLE
+from fluxrig.errors import BusUnavailable, FluxrigError, IdentityError
+from fluxrig.identity.nkey import KeyPair
+from mixer.authority.identity import Authority
 
-DATA_VARIABLE = "FLUXRIG_MIXER_DATA"
-
-_log = logging.getLogger("fluxrig.mixer")
+DATA_VARIABLE: Final = "FLUXRIG_MIXER_DATA"
+REACH_S: Final = 3.0
 
 
 def default_path() -> Path:
@@ -57,8 +55,7 @@ class Folder:
         self.audit = self.path / "audit"
         self.url = self.path / "audit.url"
         self.hub = self.path / "hub"
-        self.racks = self.path / "racks.json"
-        self.token = self.path / "snake.token"
+        self.identity = self.path / "identity"
         self.run = self.path / "run.json"
 
     @property
@@ -87,30 +84,43 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def snake_token(self) -> str:
-        """Give what a Rack must show: $FLUXRIG_SNAKE_TOKEN, or the token kept here, made when missing."""
-        if given := os.environ.get(TOKEN_VARIABLE):
-            return given
-        with suppress(FileNotFoundError):
-            if kept := self.token.read_text("utf-8").strip():
-                return kept
-        write_private(self.token, made := secrets.token_urlsafe(32))
-        _log.info("made %s; each Rack needs a copy of it", self.token)
-        return made
+    def authority(self) -> Authority:
+        """Open the identity, made with the first data. The folder must be held. Raises BrokenIdentity."""
+        return Authority.open(self.identity, [self.hub, self.audit])
 
     def running(self) -> dict[str, Any] | None:
-        """Give what the running Mixer left to reach it by (url, token, pid), or None."""
+        """Give what the running Mixer left of itself (`pid` and how to reach it), or None."""
         try:
             found = json.loads(self.run.read_text("utf-8"))
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) else None
 
+    def announce(self, url: str, auth: Credentials, **more: Any) -> None:
+        """Say how this Mixer can be reached."""
+        shown = {"url": url, "jwt": auth.jwt, "seed": auth.user.seed.decode(), "pid": os.getpid()}
+        write_private(self.run, json.dumps(shown | more))
+
     @contextmanager
-    def announced(self, url: str, token: str) -> Iterator[None]:
-        """Say how this Mixer can be reached, until it stops."""
-        write_private(self.run, json.dumps({"url": url, "token": token, "pid": os.getpid()}))
+    def announced(self) -> Iterator[None]:
+        """Take back at the end what was announced."""
         try:
             yield
         finally:
             self.run.unlink(missing_ok=True)
+
+    async def reach(self, name: str, timeout_s: float = REACH_S, project: str = "") -> Bus:
+        """Connect to the running Mixer, for requests to it, or to read the streams of a project.
+
+        BusUnavailable when no Mixer can be reached, or it has no such project.
+        """
+        found = self.running()
+        if found is None:
+            raise BusUnavailable(f"no Mixer runs on {self.path}; start it with `mixer up`")
+        try:
+            jwt = found["projects"][project] if project else found["jwt"]
+            auth = Credentials(jwt, KeyPair.from_seed(found["seed"].encode()))
+            url = found["url"]
+        except (KeyError, TypeError, AttributeError, IdentityError):
+            raise BusUnavailable(f"{self.run} does not say how to reach the Mixer; start it again") from None
+        return await Bus.connect(url, auth, name, timeout_s)

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
-from fluxrig.bus import Bus, Consumer, Token, stream_state
+from fluxrig.bus import Bus, Consumer, stream_state
 from fluxrig.codec import decode_sequence_strict
 from fluxrig.errors import AuditError, BusError, CborError
+from fluxrig.identity.names import DEFAULT_PROJECT
 from mixer.audit.source import source
 from mixer.audit.state import load
 from mixer.audit.tail import Filter, Row, newest, row_of
 from mixer.folder import Folder
-from mixer.service import STREAMS
+from mixer.project import STREAMS
 
 _CONNECT_S: Final = 3.0
 _LISTEN_S: Final = 0.5
@@ -41,10 +42,9 @@ async def follow(folder: Folder, wanted: Filter, last: int) -> AsyncIterator[Row
     epochs = {stream: state.progress("default", stream).epoch for stream in STREAMS}
     while True:
         found = folder.running()
-        with suppress(BusError, KeyError):
+        with suppress(BusError):
             if found is not None:
-                token = Token(found["token"])
-                async with await Bus.connect(found["url"], token, "mixer tail", _CONNECT_S) as bus:
+                async with await folder.reach("mixer tail", _CONNECT_S, DEFAULT_PROJECT) as bus:
                     async for row in _of_hub(bus, folder, found, after, epochs):
                         if wanted.takes(row):
                             yield row

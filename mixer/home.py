@@ -14,6 +14,7 @@ from mixer.audit.lease import Fenced, Lease
 from mixer.audit.objects import Objects
 from mixer.audit.spool import SPOOL_BYTES, Spool
 from mixer.audit.store import AuditStore
+from mixer.authority.identity import Authority
 from mixer.folder import Folder, FolderTaken
 from mixer.policy import Policy
 from mixer.schedule import keep_up
@@ -44,6 +45,7 @@ class Home:
     """An open store."""
 
     store: AuditStore
+    authority: Authority
     policy: Policy
     shipping: Shipping | None = None
 
@@ -69,24 +71,27 @@ async def opened(folder: Folder, keeping: Keeping, stop: asyncio.Event) -> Async
         if not await _hold(folder, keeping, stop, stack):
             yield None
             return
+        authority = await asyncio.to_thread(folder.authority)
         url = keeping.url or (store if isinstance(store := folder.store, str) else "")
         if not url:
-            local = await asyncio.to_thread(AuditStore, folder.audit)
+            local = await asyncio.to_thread(AuditStore, folder.audit, key=authority.signing)
             _check_partition(local, keeping)
-            yield Home(local, keeping.policy)
+            yield Home(local, authority, keeping.policy)
             return
         lease = Lease(Objects(Address.parse(url)))
         if not await take(lease, stop):
             yield None
             return
-        spool = await asyncio.to_thread(Spool, folder.audit, url, limit_bytes=keeping.spool_bytes)
+        spool = await asyncio.to_thread(
+            Spool, folder.audit, url, limit_bytes=keeping.spool_bytes, key=authority.signing
+        )
         _check_partition(spool, keeping)
         with suppress(OSError):  # the next start does it
             await asyncio.to_thread(spool.clean)
         folder.keep_url(url)
         shipping = Shipping(spool, lease)
         try:
-            yield Home(spool, keeping.policy, shipping)
+            yield Home(spool, authority, keeping.policy, shipping)
         finally:
             with suppress(Fenced):
                 await shipping.finish()

@@ -1,4 +1,4 @@
-"""The Mixer as it runs: the hub, the registry, and an audit writer for each stream."""
+"""The Mixer as it runs: its authority, the hub, who is let in, and its projects."""
 
 from __future__ import annotations
 
@@ -6,36 +6,34 @@ import asyncio
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fluxrig.bus import (
-    DEAD,
-    LEAF_PORT,
-    UNS,
-    Bus,
-    Hub,
-    add_source,
-    ensure_hub_streams,
-    stream_state,
-    watch_sources,
-)
-from fluxrig.errors import ServerError
+from fluxrig.bus import LEAF_PORT, Bus, Hub
+from fluxrig.errors import FluxrigError
 from fluxrig.tasks import end, only_error
-from mixer.audit.state import Progress
-from mixer.audit.tabulate import Tabulated
-from mixer.audit.writer import Roll, Writer
+from mixer.audit.writer import Roll
+from mixer.authority.door import Door
+from mixer.authority.identity import RACKS
+from mixer.authority.projects import Accounts
+from mixer.enrolment.issuer import CERTIFICATE_LIFE_S
+from mixer.enrolment.operator import SUBJECT as OPERATOR
+from mixer.enrolment.registry import Rack, Registry
+from mixer.enrolment.service import Enrolment
 from mixer.folder import Folder
-from mixer.home import Keeping, opened
-from mixer.registry import Rack, Refused, Registration, Registry
-from mixer.trim import keep_trimming
+from mixer.home import Home, Keeping, opened
+from mixer.live import ASK as LIVE
+from mixer.project import Project
+from mixer.projects import PROJECTS
 from mixer.upkeep import UPKEEP, answer
 
-REGISTER: Final = "fluxrig.mixer.register"
 STATUS: Final = "fluxrig.mixer.status"
-STREAMS: Final = (UNS, DEAD)
+RENEW: Final = "fluxrig.mixer.*.renew"
+ENROL_PORT: Final = 7423
+_ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told apart, not bound
 
 _log = logging.getLogger("fluxrig.mixer")
 
@@ -48,12 +46,26 @@ class Options:
     """Where Racks dial in."""
     port: int = LEAF_PORT
     """0: a free one."""
+    enrol_host: str = "127.0.0.1"
+    """Where Racks enrol."""
+    enrol_port: int = ENROL_PORT
+    """0: a free one."""
+    advertise: tuple[str, ...] = ()
+    """Names and addresses by which Racks reach it, the usual one first; else `host` or the machine's."""
+    certificate_life_s: float = CERTIFICATE_LIFE_S
+    """Of Racks."""
     client_port: int = 0
     """Of the hub, on loopback. 0: a free one."""
     roll: Roll = field(default_factory=Roll)
     sync: str = "always"
     """When the hub's streams reach the disk: "always", or an interval such as "1s"."""
     keeping: Keeping = field(default_factory=Keeping)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        if self.advertise:
+            return self.advertise
+        return (socket.gethostname() if self.host in _ANYWHERE else self.host,)
 
 
 class Mixer:
@@ -62,8 +74,7 @@ class Mixer:
     def __init__(self, folder: Folder, options: Options | None = None) -> None:
         self._folder = folder
         self._options = options or Options()
-        self._sourced: dict[str, str] = {}
-        self._writers: list[Writer] = []
+        self._projects: dict[str, Project] = {}
 
     async def run(
         self, stop: asyncio.Event, on_ready: Callable[[dict[str, Any]], None] | None = None
@@ -72,121 +83,151 @@ class Mixer:
 
         FluxrigError when it can't start: the folder is taken, a port is in use, the manifest was changed.
         """
-        async with opened(self._folder, self._options.keeping, stop) as home:
+        async with opened(self._folder, self._options.keeping, stop) as home, AsyncExitStack() as stack:
             if home is None:
                 return
-            self._home, self._store = home, home.store
-            self._registry = Registry(self._folder.racks)
-            async with self._hub() as self._server, await self._server.connect("mixer") as self._bus:
-                with self._folder.announced(self._server.url, self._server.token):
-                    await self._serve()
-                    listen = self._listen()
-                    _log.info("Racks dial in at %s; data in %s", listen, self._folder.path)
-                    if on_ready is not None:
-                        on_ready({"listening": listen, "data": str(self._folder.path), "pid": os.getpid()})
-                    await self._write(stop)
-                    with suppress(ServerError):  # only the last-seen times are lost
-                        self._registry.save()
+            self._stack, self._home = stack, home
+            await self._open(home)
+            where = self._where()
+            with self._folder.announced():
+                self._announce()
+                _log.info("Racks dial in at %(listening)s and enrol at %(enrol)s; data in %(data)s", where)
+                if on_ready is not None:
+                    on_ready(where)
+                await self._work(home, stop)
+                self._registry.save()
 
-    def _hub(self) -> Hub:
+    async def _open(self, home: Home) -> None:
+        """Start the hub, and open all that is served on it."""
         options = self._options
-        return Hub(
-            self._folder.hub,
-            client_port=options.client_port,
-            leaf_host=options.host,
-            leaf_port=options.port,
-            leaf_token=self._folder.snake_token(),
-            sync=options.sync,
+        self._registry = Registry(self._folder.identity / RACKS)
+        self._accounts = Accounts(home.authority, self._folder.hub / "tls", options.names)
+        self._accounts.issue_certificate()
+        self._hub = await self._stack.enter_async_context(
+            Hub(
+                self._folder.hub,
+                self._accounts.trust(),
+                client_port=options.client_port,
+                leaf_host=options.host,
+                leaf_port=options.port,
+                sync=options.sync,
+            )
         )
+        system = await self._stack.enter_async_context(
+            await self._hub.connect("mixer", self._accounts.system())
+        )
+        self._door = Door(home.authority, self._registry, self._hub, system)
+        self._enrolment = await self._stack.enter_async_context(
+            Enrolment(
+                folder=self._folder.identity,
+                registry=self._registry,
+                ca=home.authority.ca,
+                account=home.authority.account,
+                leaf_port=self._hub.leaf_address[1],
+                host=options.enrol_host,
+                port=options.enrol_port,
+                names=options.names,
+                life_s=options.certificate_life_s,
+                health=self._health,
+            )
+        )
+        for name in home.authority.projects:
+            await self._open_project(name)
+        control = await self._stack.enter_async_context(
+            await self._hub.connect("mixer", self._accounts.control())
+        )
+        await self._serve(control)
 
-    def _listen(self) -> str:
-        return f"{self._server.remote.host}:{self._server.remote.port}"
+    def _announce(self) -> None:
+        """Say how operators' commands reach this Mixer and its projects."""
+        accounts = self._accounts
+        more = {"enrol": self._where()["enrol"], "projects": accounts.readers()}
+        self._folder.announce(self._hub.url, accounts.control(), **more)
 
-    async def _serve(self) -> None:
-        await ensure_hub_streams(self._bus)
-        await self._bus.serve(REGISTER, self._register)
-        await self._bus.serve(STATUS, self._status)
-        await self._bus.serve(UPKEEP, lambda _, payload: answer(self._store, payload))
+    async def _open_project(self, name: str) -> Project:
+        bus = await self._hub.connect(f"mixer {name}", self._accounts.project(name))
+        await self._stack.enter_async_context(bus)
+        await self._door.open_project(name, bus)
+        project = Project(name, bus, self._home.store, self._registry, self._options.roll)
+        await project.open()
+        await bus.serve(RENEW, self._enrolment.renew(name))
+        self._projects[name] = project
+        return project
 
-    async def _write(self, stop: asyncio.Event) -> None:
-        """Run the writers until `stop`."""
-        self._writers = [
-            Writer(self._bus, self._store, stream, self._options.roll, self._seen) for stream in STREAMS
-        ]
+    async def _serve(self, control: Bus) -> None:
+        await control.serve(STATUS, self._status)
+        await control.serve(PROJECTS, self._add_project)
+        await control.serve(f"{LIVE}.*", self._live)
+        await control.serve(OPERATOR, self._enrolment.operator)
+        await control.serve(UPKEEP, lambda _, payload: answer(self._home.store, payload))
+
+    async def _work(self, home: Home, stop: asyncio.Event) -> None:
+        """Run the projects until `stop`."""
+        self._stop = stop
         async with only_error(), asyncio.TaskGroup() as tasks:
-            for writer in self._writers:
-                tasks.create_task(writer.run(), name=f"audit {writer.stream}")
+            self._tasks = tasks
+            for project in self._projects.values():
+                tasks.create_task(project.run(stop), name=f"project {project.name}")
             background = [
-                tasks.create_task(self._home.run(), name="home"),
-                tasks.create_task(watch_sources(self._bus), name="sources"),
-                tasks.create_task(
-                    keep_trimming(self._bus, self._registry, STREAMS, self._committed_seq), name="trim"
-                ),
+                tasks.create_task(home.run(), name="home"),
+                tasks.create_task(self._door.run(), name="door"),
+                tasks.create_task(self._accounts.keep_certificate(self._hub), name="certificate"),
             ]
             await stop.wait()
-            await end(background)
             _log.info("stopping: committing what is held")
-            for writer in self._writers:
-                writer.stop()
+            await end(background)
 
-    async def _register(self, _: str, payload: bytes) -> bytes:
-        """Answer `{ok: true, committed}`, by stream how many messages have rows; or `{ok: false, error}`."""
+    async def _add_project(self, _: str, payload: bytes) -> bytes:
+        """Make the project that is named, if one is; answer `{projects}`, or `{error}`."""
+        name = payload.decode("utf-8", "replace")
+        authority = self._home.authority
         try:
-            request = Registration.parse(payload)
-            is_new = request.rack not in self._registry.racks
-            rack = self._registry.register(request)
-        except Refused as refusal:
-            _log.warning("refused a registration: %s", refusal)
-            return json.dumps({"ok": False, "error": str(refusal)}).encode()
-        if is_new:
-            _log.info("new Rack %s for %s", rack.rack, rack.uns)
-        await self._source(self._bus, rack)
-        return json.dumps({"ok": True, "committed": self._committed(rack)}).encode()
+            if name:
+                await asyncio.to_thread(authority.add_project, name)
+                await self._hub.believe(self._accounts.trust())
+                project = await self._open_project(name)
+                self._announce()
+                self._tasks.create_task(project.run(self._stop), name=f"project {name}")
+                _log.info("made project %s", name)
+        except (FluxrigError, OSError) as error:
+            return json.dumps({"error": str(error)}).encode()
+        return json.dumps({"projects": sorted(authority.projects)}).encode()
 
-    async def _source(self, bus: Bus, rack: Rack) -> None:
-        if self._sourced.get(rack.rack) != rack.uns:
-            for stream in STREAMS:
-                await add_source(bus, stream, rack.rack, rack.uns)
-            self._sourced[rack.rack] = rack.uns
+    async def _live(self, subject: str, payload: bytes) -> bytes:
+        """Answer what is newest in the project that the subject names."""
+        project = self._projects.get(subject.rpartition(".")[2])
+        if project is None:
+            raise FluxrigError("there is no such project; see `mixer project list`")
+        return await project.live.answer(subject, payload)
 
-    def _committed_seq(self, stream: str) -> int:
-        return self._store.safe(stream).last
+    def _health(self, rack: Rack) -> dict[str, Any]:
+        project = self._projects.get(rack.project)
+        return project.health.of(rack.rack) if project else {}
 
-    def _committed(self, rack: Rack) -> dict[str, int]:
-        return {
-            stream: 1 + self._store.safe(stream).marks.get(leaf, -1)
-            for stream, leaf in rack.leaves.items()
-            if stream in STREAMS
-        }
-
-    def _seen(self, run: Tabulated) -> None:
-        for name, ns in run.racks.items():
-            if (rack := self._registry.racks.get(name)) is not None:
-                rack.last_seen_ns = max(rack.last_seen_ns, ns)
+    def _where(self) -> dict[str, Any]:
+        """Say where Racks come in, and what this Mixer is."""
+        enrol = f"{self._options.enrol_host}:{self._enrolment.address.port}"
+        host, port = self._hub.leaf_address
+        data = str(self._folder.path)
+        return {"listening": f"{host}:{port}", "enrol": enrol, "data": data, "pid": os.getpid()}
 
     async def _status(self, *_: object) -> bytes:
-        streams = [await self._stream_status(writer) for writer in self._writers]
-        racks = [asdict(rack) for rack in self._registry.racks.values()]
-        hub = {"listening": self._listen(), "restarts": self._server.restarts}
+        trouble = self._home.trouble
+        streams = [one for project in self._projects.values() for one in await project.status(trouble)]
+        where = self._where()
+        hub = {name: where[name] for name in ("listening", "enrol")} | {"restarts": self._hub.restarts}
+        racks = [told(rack) | {"health": self._health(rack)} for rack in self._registry.all()]
         return json.dumps({"pid": os.getpid(), "hub": hub, "racks": racks, "streams": streams}).encode()
 
-    async def _stream_status(self, writer: Writer) -> dict[str, Any]:
-        state = await stream_state(self._bus, writer.stream)
-        behind = state.last_seq - max(writer.progress.last, state.first_seq - 1)
-        return {
-            **stored(writer.stream, writer.progress),
-            "last_seq": state.last_seq,
-            "backlog": max(0, behind),
-            "trouble": writer.trouble or self._home.trouble,
-        }
 
-
-def stored(stream: str, progress: Progress) -> dict[str, Any]:
-    """Give what the audit store has of one stream."""
+def told(rack: Rack) -> dict[str, Any]:
+    """Give of a Rack what a status says."""
     return {
-        "stream": stream,
-        "committed_seq": progress.last,
-        "rows": dict(progress.rows),
-        "files": progress.files,
-        "bytes": progress.bytes,
+        "project": rack.project,
+        "rack": rack.rack,
+        "uns": rack.uns,
+        "state": str(rack.state),
+        "version": rack.version,
+        "first_seen_ns": rack.first_seen_ns,
+        "last_seen_ns": rack.last_seen_ns,
     }

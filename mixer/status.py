@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
-from fluxrig.bus import Bus, Token
 from fluxrig.errors import BusError
+from mixer.audit.manifest import DEFAULT_PROJECT
 from mixer.audit.source import source
 from mixer.audit.state import Progress, load
+from mixer.authority.identity import RACKS
+from mixer.enrolment.registry import Registry
 from mixer.folder import Folder
-from mixer.registry import Registry
-from mixer.service import STATUS, STREAMS, stored
+from mixer.project import STREAMS, stored
+from mixer.service import STATUS, told
 
 ANSWER_S = 3.0
 
@@ -24,19 +25,18 @@ async def status(folder: Folder) -> dict[str, Any]:
 
 
 async def _ask(folder: Folder) -> dict[str, Any] | None:
-    found = folder.running()
-    if found is None:
+    if folder.running() is None:
         return None
     try:
-        async with await Bus.connect(found["url"], Token(found["token"]), "mixer status", ANSWER_S) as bus:
+        async with await folder.reach("mixer status", ANSWER_S) as bus:
             answer: dict[str, Any] = json.loads(await bus.request(STATUS, b"", ANSWER_S))
             return answer
-    except (BusError, KeyError):
+    except BusError:
         return None
 
 
 def _at_rest(folder: Folder) -> dict[str, Any]:
     found = load(source(folder.store)).streams
-    streams = {stream: Progress() for stream in STREAMS} | {stream: one for (_, stream), one in found.items()}
-    racks = [asdict(rack) for rack in Registry(folder.racks).racks.values()]
-    return {"racks": racks, "streams": [stored(stream, progress) for stream, progress in streams.items()]}
+    streams = {(DEFAULT_PROJECT, stream): Progress() for stream in STREAMS} | found
+    racks = [told(rack) for rack in Registry(folder.identity / RACKS).all()]
+    return {"racks": racks, "streams": [stored(*where, progress) for where, progress in streams.items()]}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from fluxrig.bus import Bus, stream_state, trim_source
 from fluxrig.errors import BusError
-from mixer.registry import Registry
 
 KEEP_BYTES: Final = 1 << 30
 """What the hub keeps of each stream all the same, for whoever reads along."""
@@ -20,24 +19,27 @@ _log = logging.getLogger("fluxrig.mixer")
 
 async def keep_trimming(
     bus: Bus,
-    registry: Registry,
+    racks: Callable[[], Iterable[tuple[str, str]]],
     streams: Sequence[str],
     committed_seq: Callable[[str], int],
     *,
     keep_bytes: int = KEEP_BYTES,
     every_s: float = EVERY_S,
 ) -> None:
-    """Trim the hub's streams of what is committed until cancelled. An outage of the hub only puts it off."""
+    """Trim the hub's streams of what is committed until cancelled. An outage of the hub only puts it off.
+
+    `racks` gives each Rack's name and UNS prefix.
+    """
     while True:
         for stream in streams:
             try:
                 if (await stream_state(bus, stream)).bytes > keep_bytes:
-                    await _trim(bus, registry, stream, committed_seq(stream) + 1)
+                    await _trim(bus, racks(), stream, committed_seq(stream) + 1)
             except BusError as error:
                 _log.debug("can't trim %s now: %s", stream, error)
         await asyncio.sleep(every_s)
 
 
-async def _trim(bus: Bus, registry: Registry, stream: str, before_seq: int) -> None:
-    for rack in list(registry.racks.values()):
-        await trim_source(bus, stream, rack.rack, rack.uns, before_seq)
+async def _trim(bus: Bus, racks: Iterable[tuple[str, str]], stream: str, before_seq: int) -> None:
+    for rack, uns in list(racks):
+        await trim_source(bus, stream, rack, uns, before_seq)

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fluxrig.bus import Bus, Token
 from fluxrig.errors import AuditError, FluxrigError
 from mixer.audit.lease import TIME_S
 from mixer.audit.store import AuditStore
@@ -25,13 +24,12 @@ async def ask(folder: Folder, task: Task) -> dict[str, Any]:
     """Have a task done, and give what was done. Raises FluxrigError that says why not."""
     if not folder.audit.is_dir():
         raise AuditError(f"there is no audit store at {folder.audit}; give the Mixer's --data folder")
-    found = folder.running()
     try:
         return await _do(folder, task)
     except FolderTaken:
-        if found is None:  # it is starting or stopping
+        if folder.running() is None:  # it is starting or stopping
             raise
-    async with await Bus.connect(found["url"], Token(found["token"]), "mixer upkeep") as bus:
+    async with await folder.reach("mixer upkeep") as bus:
         payload = task.model_dump_json().encode()
         done: dict[str, Any] = json.loads(await bus.request(UPKEEP, payload, _PATIENCE_S))
     if error := done.pop("error", None):

@@ -182,17 +182,7 @@ class Enrolment:
         return replace(identity, host=host, leaf_port=self._snake.port or identity.leaf_port)
 
     def _remote(self) -> LeafRemote | None:
-        if self.identity is None:
-            return None
-        at = self._reached(self.identity)
-        return LeafRemote(
-            at.host,
-            at.leaf_port,
-            ca=at.ca_pem,
-            certificate=at.tls_pem,
-            key=at.tls_key,
-            credentials=at.credentials,
-        )
+        return LeafRemote.of(self._reached(self.identity)) if self.identity else None
 
     async def _dial(self, dial: Callable[[LeafRemote], Awaitable[None]]) -> None:
         if (remote := self._remote()) is not None:

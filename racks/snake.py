@@ -13,7 +13,6 @@ from fluxrig.clock import Clock
 from fluxrig.errors import BusError
 from racks.backoff import Backoff
 
-REGISTER: Final = "fluxrig.mixer.register"
 HEARTBEAT_S: Final = 1.0
 ANSWER_S: Final = 5.0
 
@@ -54,6 +53,7 @@ class Snake:
         self._clock = clock
         self._who = {"rack": rack, "uns": uns, "version": version("fluxrig")}
         self._leaves, self._asked_for = leaves, dict(leaves())
+        self._subject = f"fluxrig.mixer.{rack}.register"
         self._health = health
         self._why_out = why_out
         self._round_trip_ns = 0
@@ -65,7 +65,7 @@ class Snake:
         while True:
             try:
                 started_ns = self._clock.monotonic_ns()
-                answer = await self._bus.request(REGISTER, self._announcement(), ANSWER_S)
+                answer = await self._bus.request(self._subject, self._announcement(), ANSWER_S)
                 self._round_trip_ns = self._clock.monotonic_ns() - started_ns
                 self._take(json.loads(answer))
                 wait_s = HEARTBEAT_S

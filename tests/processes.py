@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fluxrig.errors import BusError
+from fluxrig.errors import BusError, FluxrigError
+from mixer.enrolment.client import ask
+from mixer.folder import Folder
 
 FLUXRIG = (sys.executable, "-m", "fluxrig")
 MIXER = (sys.executable, "-c", "from fluxrig.cli.mixer import main; main()")
@@ -104,6 +106,17 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     assert isinstance(value, dict)
     return value
+
+
+async def join_token(data: Path, limit_s: float = 60.0, **order: Any) -> str:
+    """Have the Mixer on a data folder, once it runs, make a token that lets in whoever shows it."""
+    wanted = {"verb": "token-create", "approve": True, "by": "test", **order}
+    async with asyncio.timeout(limit_s):
+        while True:
+            with suppress(FluxrigError):
+                made: dict[str, Any] = await ask(Folder(data), wanted)
+                return str(made["token"])
+            await asyncio.sleep(0.02)
 
 
 def free_port() -> int:

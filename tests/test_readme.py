@@ -14,7 +14,7 @@ from fluxrig.catalog import installed
 from fluxrig.cli.demo.children import Child, python_module
 from fluxrig.rackfile import parse
 from mixer.audit.query import query
-from tests.processes import FLUXRIG, MIXER, free_port, running, until
+from tests.processes import FLUXRIG, MIXER, Running, running, until
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text("utf-8")
@@ -36,18 +36,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("readme")
     integrator, operator = blocks("yaml")
     (folder / "rack.yaml").write_text(integrator)
-    port = str(free_port())
-    up = (*MIXER, "up", "--data", "site", "--listen", f"127.0.0.1:{port}", "--commit-every", "200ms")
+    up = (*MIXER, "up", "--data", "site", "--listen", "127.0.0.1:0", "--enrol", "127.0.0.1:0")
     plant_command = python_module("fluxrig.cli.demo.plant", "--port", 0)
-    with Child("plant", plant_command, folder) as plant, running(up, folder / "log", cwd=folder):
+    started = (*up, "--commit-every", "200ms")
+    with Child("plant", plant_command, folder) as plant, running(started, folder / "log", cwd=folder):
         plant.wait_for("listening socket", plant.last_line)
         (folder / "plc").write_text(str(plant.first_line()["listening"]).removeprefix("tcp://"))
-        until((folder / "site" / "snake.token").exists, "the token")
-        (folder / "snake.token").write_text((folder / "site" / "snake.token").read_text())
-        (folder / "snake.token").chmod(0o600)
-        (folder / "operator.yaml").write_text(operator.replace("7422", port))
-        run([*FLUXRIG, "run", "operator.yaml", "--for", "1s", "--state", "state"], folder)
+        until((folder / "site" / "run.json").exists, "the Mixer")
+        enrol(folder)
+        (folder / "operator.yaml").write_text(operator)
+        run([*FLUXRIG, "run", "operator.yaml", "--for", "1s"], folder)
         yield folder
+
+
+def enrol(folder: Path) -> None:
+    """Let the Rack in with the commands of the README, in their order."""
+    steps = next(block for block in blocks("sh") if "fluxrig enroll" in block).splitlines()
+    for program, *rest in (shlex.split(step, comments=True) for step in steps[1:]):
+        command = [*PROGRAMS[program], *rest]
+        if rest[0] == "enroll":
+            waiting = Running(command, folder / "enroll.log", cwd=folder, HOME=str(folder))
+            until(lambda: "waiting for the operator" in (folder / "enroll.log").read_text(), "who asks")
+        else:
+            run(command, folder)
+    assert waiting.wait()[0] == 0, waiting.said()
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -76,16 +88,18 @@ def test_rack_files_are_right(text: str) -> None:
 def test_commands_of_the_integrator(site: Path) -> None:
     """Check, graph and run do on a new machine what the README says."""
     for _, *rest in commands("fluxrig"):
+        if rest[0] == "enroll":  # run by the fixture
+            continue
         out = run([*FLUXRIG, *[word.replace("10s", "1s") for word in rest]], site)
         assert out
 
 
 def test_commands_of_the_operator_and_the_analyst(site: Path) -> None:
-    """Every `mixer` command answers on a folder with rows; `mixer up` is what the fixture runs."""
-    asked = [rest for _, *rest in commands("mixer") if rest[0] != "up"]
-    assert len(asked) == len(commands("mixer")) - 1 >= 3
+    """Every `mixer` command answers on a folder with rows; `up` and `approve` are what the fixture runs."""
+    asked = [rest for _, *rest in commands("mixer") if not {"up", "approve"} & set(rest[:2])]
+    assert len(asked) == len(commands("mixer")) - 2 >= 5
     for rest in asked:
-        assert run([*MIXER, *rest], site)
+        assert run([*MIXER, *rest], site) or "--out" in rest
 
 
 def test_queries(site: Path) -> None:

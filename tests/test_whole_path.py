@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from mixer.audit.query import query
-from tests.processes import FLUXRIG, MIXER, Running, free_port, read_json, running, until
+from tests.processes import FLUXRIG, MIXER, Running, free_port, join_token, read_json, running, until
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "12"))
 SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
@@ -26,7 +27,7 @@ SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
 RACK_FILE = """
 rack: line
 uns: acme/lyon
-snake: {mixer: "127.0.0.1:${SNAKE_PORT}"}
+snake: {}
 gears:
   counter: {kind: simulate, rate: 3000, batch: 10, journal: journal}
 wires:
@@ -49,8 +50,9 @@ class Site:
         (folder / "rack.yaml").write_text(
             RACK_FILE.replace("journal: journal", f"journal: {folder / 'journal'}")
         )
-        environ = {"SNAKE_PORT": str(free_port()), "FLUXRIG_SNAKE_TOKEN": secrets.token_hex(16)}
+        environ = {"SNAKE_PORT": str(free_port())}
         mixer = cls._start_mixer(folder, stack, environ)
+        environ["FLUXRIG_JOIN"] = asyncio.run(join_token(folder / "mixer"))
         return cls(folder, stack, environ, cls._start_rack(folder, stack, environ), mixer)
 
     @staticmethod
@@ -63,6 +65,8 @@ class Site:
             str(folder / "mixer"),
             "--listen",
             listen,
+            "--enrol",
+            "127.0.0.1:0",
             "--commit-every",
             "200ms",
         )

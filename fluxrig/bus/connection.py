@@ -22,6 +22,8 @@ MAX_PAYLOAD_BYTES: Final = 8 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
 API_TIMEOUT_S: Final = 5.0
 DEFAULT_INBOX: Final = "_INBOX"
+RACK_INBOXES: Final = "_INBOX.mixer"
+"""Below it, by Rack, is where a Rack may answer the Mixer."""
 _NO_RESPONDERS: Final = "503"
 _ERROR_HEADER: Final = "Fluxrig-Error"
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fluxrig.bus.auth import Auth, Token
+from fluxrig.bus.auth import Auth
 from fluxrig.bus.connection import Bus
-from fluxrig.bus.leaf import COMPRESSION, LEAF_USER, LeafRemote
+from fluxrig.bus.leaf import COMPRESSION
 from fluxrig.bus.port import ReservedPort
 from fluxrig.bus.server import HOST, NatsServer
-from fluxrig.bus.store import write_private
 
 LEAF_PORT: Final = 7422
-AUTH_TIMEOUT_S: Final = 10.0  # many leaves come back at once when the hub does
+AUTH_TIMEOUT_S: Final = 3.0  # the Mixer answers in milliseconds; a leaf that it missed dials again
 TLS_TIMEOUT_S: Final = 10.0
 
 
@@ -64,12 +61,11 @@ class Hub(NatsServer):
     def __init__(
         self,
         store_dir: Path,
-        trust: Trust | None = None,
+        trust: Trust,
         *,
         client_port: int = 0,
         leaf_host: str = HOST,
         leaf_port: int = LEAF_PORT,
-        leaf_token: str | None = None,
         sync: str = "always",
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
@@ -77,54 +73,32 @@ class Hub(NatsServer):
         self._trust = trust
         self._leaf_host = leaf_host
         self._leaf_port = leaf_port
-        self._leaf_token = leaf_token
 
     @property
     def leaf_address(self) -> tuple[str, int]:
         """Host and port that leaves dial, once it has started."""
         return self._leaf_host, self._ports["leaf"].port
 
-    @property
-    def remote(self) -> LeafRemote:
-        """What a leaf needs to dial this hub, once it has started."""
-        assert self._leaf_token is not None  # noqa: S101 - set by start()
-        return LeafRemote(self._leaf_host, self._ports["leaf"].port, self._leaf_token)
-
     async def believe(self, trust: Trust) -> None:
         """Believe `trust` from now on. Links that it does not touch stay up."""
         self._trust = trust
         await self.reload()
 
-    async def connect(self, name: str, auth: Auth | None = None) -> Bus:
+    async def connect(self, name: str, auth: Auth) -> Bus:
         """Open a connection to this server."""
-        return await Bus.connect(self.url, auth or Token(self.token), name)
+        return await Bus.connect(self.url, auth, name)
 
     def _reserve_ports(self) -> None:
         super()._reserve_ports()
         self._ports["leaf"] = ReservedPort(self._leaf_port, self._leaf_host)
-        if self._leaf_token is None:
-            self._leaf_token = _kept_token(self.store_dir / "leaf.token")
 
     def _config(self) -> dict[str, Any]:
         host, port = self.leaf_address
-        leafnodes: dict[str, Any] = {"host": host, "port": port}
-        config = super()._config() | {"leafnodes": leafnodes}
-        if self._trust is None:
-            leafnodes["authorization"] = {"user": LEAF_USER, "password": self._leaf_token}
-            return config | {"authorization": {"token": self.token}}
-        leafnodes |= {
+        leafnodes = {
+            "host": host,
+            "port": port,
             "compression": COMPRESSION,
             "authorization": {"timeout": AUTH_TIMEOUT_S},
             "tls": self._trust.tls(),
         }
-        return config | self._trust.config()
-
-
-def _kept_token(path: Path) -> str:
-    """Give the token in the file, made on first use, so that leaves know the hub again after its restart."""
-    with suppress(OSError):
-        if token := path.read_text("utf-8").strip():
-            return token
-    token = secrets.token_urlsafe(32)
-    write_private(path, token)
-    return token
+        return super()._config() | self._trust.config() | {"leafnodes": leafnodes}

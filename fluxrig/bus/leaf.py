@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fluxrig.bus.auth import Token
 from fluxrig.bus.connection import Bus
 from fluxrig.bus.server import NatsServer
 from fluxrig.errors import ServerError
+from fluxrig.identity.folder import Identity
+from fluxrig.identity.names import RESERVED
 
-LEAF_USER: Final = "rack"
 COMPRESSION: Final = "s2_auto"  # by the round trip: none on a local network, stronger where the way is long
-RESERVED: Final = frozenset({"hub", "mixer"})
-"""Names that have a meaning of their own in domains and subjects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +28,26 @@ class LeafRemote:
 
     host: str
     port: int
-    token: str = field(default="", repr=False)
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    credentials: Path | None = None
+    ca: Path
+    certificate: Path
+    key: Path
+    credentials: Path
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """Give where an enrolled Rack dials, and with what."""
+        return cls(
+            identity.host,
+            identity.leaf_port,
+            ca=identity.ca_pem,
+            certificate=identity.tls_pem,
+            key=identity.tls_key,
+            credentials=identity.credentials,
+        )
 
     def config(self) -> dict[str, Any]:
         """Give nats-server's entry for it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        if self.ca is None:
-            return {"urls": [f"nats-leaf://{LEAF_USER}:{self.token}@{host}:{self.port}"]}
         return {
             "urls": [f"tls://{host}:{self.port}"],
             "credentials": str(self.credentials),

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import Any, Final
 
-from fluxrig.bus.connection import Bus
+from fluxrig.bus.connection import RACK_INBOXES, Bus
 from fluxrig.bus.sources import restart_source, source_api
 from fluxrig.bus.streams import SUBJECTS
 from fluxrig.errors import BusError
@@ -57,8 +57,9 @@ def _silent(info: dict[str, Any]) -> list[str]:
 
 async def _answers(bus: Bus, api: str) -> bool:
     """Tell whether the leaf behind `$JS.<rack>.API` is connected."""
+    inbox = f"{RACK_INBOXES}.{api.split('.')[1]}"
     try:
-        await bus.request(f"{api}.INFO", timeout_s=_PING_TIMEOUT_S)
+        await bus.request(f"{api}.INFO", timeout_s=_PING_TIMEOUT_S, inbox=inbox)
     except BusError:
         return False
     return True

@@ -86,9 +86,10 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
         print_json(tokens)
         return
     from rich import print as show
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "state", "project", "Rack", "UNS", "used", "approves", "expires", "made by")
+    names = ("state", "for", "used", "approves", "expires")
+    table = Table(Column("id", no_wrap=True), *(Column(name, overflow="fold") for name in names))
     for one in tokens:
         table.add_row(*_row(one))
     show(table)
@@ -110,8 +111,8 @@ def revoke(
 
 def _row(one: dict[str, Any]) -> list[str]:
     used, approves = f"{one['used']} of {one['uses']}", "yes" if one["approve"] else "no"
-    names = (one["project"], one["rack"] or "any", one["uns"] or "any")
-    return [one["id"], one["state"], *names, used, approves, _time(one["expires_s"]), one["created_by"]]
+    whom = f"{one['rack'] or 'any Rack'} of {one['project']}{' in ' + one['uns'] if one['uns'] else ''}"
+    return [one["id"], one["state"], whom, used, approves, _time(one["expires_s"])]
 
 
 def _time(at_s: float) -> str:

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fluxrig.cli import audit, console
+from fluxrig.cli import audit, backup, console, join_token, project, racks
 from fluxrig.cli.audit import DataOption, folder
+from fluxrig.cli.audit_ledger import ledger
 from fluxrig.cli.console import JsonOption, VersionOption, print_json
+from fluxrig.cli.live import live
 from fluxrig.cli.logs import LogLevel, set_up_logs
 from fluxrig.cli.options import seconds
 from fluxrig.cli.signals import run_until_told
@@ -24,7 +26,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+audit.app.command()(ledger)
 app.add_typer(audit.app, name="audit")
+app.add_typer(racks.app, name="racks")
+app.add_typer(join_token.app, name="join-token")
+app.add_typer(project.app, name="project")
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.command()(live)
 
 
 @app.callback()
@@ -45,6 +54,31 @@ def up(
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where Racks dial in; port 0 takes a free one.")
     ] = "127.0.0.1:7422",
+    enrol: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where Racks enrol; port 0 takes a free one.",
+            show_default="HOST:7423, or any port when --listen has 0",
+        ),
+    ] = "",
+    advertise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name or address by which Racks reach this machine; the first is put into join tokens. "
+            "May be given again.",
+            show_default="the host of --listen, or this machine's name",
+        ),
+    ] = None,
+    certificate_life: Annotated[
+        float,
+        typer.Option(
+            parser=seconds,
+            metavar="DURATION",
+            help="How long a Rack's certificate lasts; renewed at half of it.",
+        ),
+    ] = "24h",  # type: ignore[assignment]
     client_port: Annotated[
         int, typer.Option(min=0, max=65535, help="The hub's own port, on loopback; 0 takes a free one.")
     ] = 0,
@@ -98,7 +132,7 @@ def up(
     from mixer.audit.writer import Roll
     from mixer.home import Keeping
     from mixer.policy import NAME, Policy
-    from mixer.service import Mixer, Options
+    from mixer.service import ENROL_PORT, Mixer, Options
 
     set_up_logs(log_level)
     if sync != "always":
@@ -114,7 +148,20 @@ def up(
         hourly=partition == "hour",
         policy=Policy.load(rules) if rules else Policy(),
     )
-    mixer = Mixer(place, Options(host, port, client_port, roll, sync, keeping))
+    enrol_host, enrol_port = _address(enrol) if enrol else (host, ENROL_PORT if port else 0)
+    options = Options(
+        host=host,
+        port=port,
+        enrol_host=enrol_host,
+        enrol_port=enrol_port,
+        advertise=tuple(advertise or ()),
+        certificate_life_s=certificate_life,
+        client_port=client_port,
+        roll=roll,
+        sync=sync,
+        keeping=keeping,
+    )
+    mixer = Mixer(place, options)
 
     def ready(where: dict[str, Any]) -> None:
         if as_json:
@@ -147,17 +194,25 @@ def _print_status(found: dict[str, Any]) -> None:
     )
     print(f"Mixer on {found['data']}: {state}")
     if found["running"]:
-        print(f"hub:   Racks dial in at {found['hub']['listening']}; restarts {found['hub']['restarts']}")
-    racks = Table("Rack", "UNS", "version", "last seen")
+        hub = found["hub"]
+        print(
+            f"hub:   Racks dial in at {hub['listening']}, enrol at {hub['enrol']}; restarts {hub['restarts']}"
+        )
+    racks = Table("project", "Rack", "UNS", "state", "version", "last seen")
     for rack in found["racks"]:
         seen = datetime.fromtimestamp(rack["last_seen_ns"] / 1e9, UTC)
-        racks.add_row(rack["rack"], rack["uns"], rack["version"], f"{seen:%Y-%m-%d %H:%M:%S}Z")
-    streams = Table("stream", "backlog", "messages", "samples", "quarantine", "files", "MiB", "trouble")
+        last = f"{seen:%Y-%m-%d %H:%M:%S}Z" if rack["last_seen_ns"] else "never"
+        racks.add_row(*(rack[name] for name in ("project", "rack", "uns", "state", "version")), last)
+    streams = Table(
+        "project", "stream", "backlog", "messages", "samples", "quarantine", "files", "MiB", "trouble"
+    )
     for one in found["streams"]:
         rows = (str(one["rows"].get(name, 0)) for name in ("messages", "samples", "quarantine"))
         size = f"{one['bytes'] / 2**20:.1f}"
         backlog = str(one.get("backlog", "unknown"))
-        streams.add_row(one["stream"], backlog, *rows, str(one["files"]), size, one.get("trouble", ""))
+        streams.add_row(
+            one["project"], one["stream"], backlog, *rows, str(one["files"]), size, one.get("trouble", "")
+        )
     show(racks, streams)
 
 

@@ -38,11 +38,10 @@ def list_(
         print_json(racks)
         return
     from rich import print as show
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(
-        "Rack", "project", "state", "UNS", "last seen", "backlog", "clock", "version", "certificate"
-    )
+    names = ("state", "UNS", "last seen", "backlog", "clock", "version", "certificate")
+    table = Table(Column("Rack", no_wrap=True), *(Column(name, overflow="fold") for name in names))
     for rack in racks:
         table.add_row(*_row(rack))
     show(table)
@@ -160,7 +159,8 @@ def _row(rack: dict[str, Any]) -> list[str]:
     offset_ms = health.get("clock_offset_ms")
     clock = "" if offset_ms is None else f"{offset_ms / 1000:+.1f} s"
     numbers = (seen, str(health.get("backlog", "")), clock)
-    return [rack["rack"], rack["project"], state, rack["uns"], *numbers, told["version"], _ends(rack)]
+    name = rack["rack"] if rack["project"] == "default" else f"{rack['project']}/{rack['rack']}"
+    return [name, state, rack["uns"], *numbers, told["version"], _ends(rack)]
 
 
 def _ends(rack: dict[str, Any]) -> str:

@@ -64,9 +64,6 @@ class SnakeEntry(_Part):
     join: str | SkipJsonSchema[None] = Field(default=None, min_length=1, max_length=4096)
     """File with the join token, relative to the Rack file; read until the Rack is enrolled. Absent: the
     environment variable FLUXRIG_JOIN, or `fluxrig enroll`."""
-    token_file: str | None = Field(default=None, min_length=1, max_length=4096)
-    """File with the token that Rack and Mixer share, relative to the Rack file. Absent: the environment
-    variable FLUXRIG_SNAKE_TOKEN."""
 
 
 def _sync(text: str) -> str:

@@ -70,8 +70,6 @@ class SnakeSpec:
     """File with the join token."""
     join: str = field(default="", repr=False)
     """The join token itself, from the environment."""
-    token: str = field(default="", repr=False)
-    """The shared token of Rack and Mixer; never printed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from fluxrig.uns import path_fault
 def load(path: Path, catalog: Catalog, environ: Mapping[str, str], *, secrets: bool = True) -> RackSpec:
     """Read and check a Rack file. Raises ConfigError with every fault in it.
 
-    `secrets=False` checks the file alone: a token that is not on this machine is no fault, and stays empty.
+    `secrets=False` checks the file alone, without any join token.
     """
     faults = Faults(str(path))
     content = source.read(path, faults)
@@ -37,7 +37,7 @@ def parse(
     *,
     file: str = "<text>",
 ) -> RackSpec:
-    """Check the content of a Rack file without touching the disk; the Snake's token stays empty."""
+    """Check the content of a Rack file without touching the disk, and without any join token."""
     encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     return _Reader(catalog, environ or {}, None, Faults(file), secrets=False).read(encoded)
 
@@ -80,12 +80,7 @@ class _Reader:
     ) -> RackSpec:
         link = None
         if rack.snake is not None:
-            mark = root.keys["snake"]
-            token = ""
-            if self.secrets and self.folder is not None:
-                token = snake.token(rack.snake, self.folder, self.environ, mark, self.faults)
-            folder = self.folder if self.secrets else None
-            link = snake.link(rack.snake, folder, self.environ, token)
+            link = snake.link(rack.snake, self.folder if self.secrets else None, self.environ)
         whole = {name: gear for name, gear in gears.items() if gear is not None}
         kept = rack.store
         store = StoreSpec(kept.max_bytes, kept.max_age, kept.when_full, kept.sync)

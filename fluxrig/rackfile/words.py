@@ -42,7 +42,8 @@ _LIMITS: Final[Mapping[str, str]] = {
 def explain(group: Sequence[tuple[ErrorDetails, Place]]) -> str:
     """Say what is wrong with one value: one error, or what each alternative of a union has against it."""
     details, place = group[0]
-    if details["type"] != "missing" and isinstance(place.node, ScalarNode) and place.node.value is None:
+    has_own_words = details["type"] in {"missing", "value_error"}
+    if not has_own_words and isinstance(place.node, ScalarNode) and place.node.value is None:
         return f"{place.name!r} is empty; give it a value"
     wanted = [wants(details) for details, _ in group]
     if place.name and None not in wanted:

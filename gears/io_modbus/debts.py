@@ -22,14 +22,14 @@ class Debts:
     """What the units of one line owe. Times are of a clock that never steps."""
 
     def __init__(self) -> None:
-        self._owed: dict[int, dict[bytes, float]] = {}
-        """How an answer that may come begins, and until when it may; by unit, in the order of requests."""
+        self._owed: dict[int, list[tuple[bytes, float]]] = {}
+        """How each answer that may come begins, and until when it may; by unit, in the order of requests."""
         self._silent_on_echo: set[int] = set()
         self._nonce = 0
 
     def owe(self, unit: int, request: Request, until_s: float) -> None:
         """Note that a request got no right answer; until then one may come."""
-        self._owed.setdefault(unit, {})[request.echo] = until_s
+        self._owed.setdefault(unit, []).append((request.echo, until_s))
 
     def owes(self, unit: int, now_s: float) -> bool:
         """Say whether any answer of a unit may still come."""
@@ -37,7 +37,7 @@ class Debts:
 
     def doubtful(self, unit: int, request: Request, now_s: float) -> bool:
         """Say whether an owed answer could be taken for the one to this request."""
-        return request.echo in self._live(unit, now_s)
+        return any(echo == request.echo for echo, _ in self._live(unit, now_s))
 
     def owed_by_others(self, unit: int, now_s: float) -> bool:
         """Say whether what comes while a unit is asked may be another unit's."""
@@ -48,9 +48,9 @@ class Debts:
 
         If not, it is at least not older than the first that it could be: what was asked before is settled.
         """
-        owed = list(self._live(unit, now_s).items())
+        owed = self._live(unit, now_s)
         first = next((n for n, (echo, _) in enumerate(owed) if _could_be(echo, request, answer)), len(owed))
-        self._owed[unit] = dict(owed[first:])
+        self._owed[unit] = owed[first:]
         return first == len(owed)
 
     def settling(self, unit: int, request: Request, now_s: float) -> Request:
@@ -58,7 +58,7 @@ class Debts:
 
         It is an echo (function 8), or, for a device that is silent on that, fewer values than this one reads.
         """
-        owed = self._live(unit, now_s)
+        owed = {echo for echo, _ in self._live(unit, now_s)}
         shorter = _shorter(request, owed) if unit in self._silent_on_echo else None
         return shorter or self._echo()
 
@@ -66,9 +66,9 @@ class Debts:
         """Try the other way next time."""
         self._silent_on_echo ^= {unit}
 
-    def _live(self, unit: int, now_s: float) -> dict[bytes, float]:
+    def _live(self, unit: int, now_s: float) -> list[tuple[bytes, float]]:
         """Give what a unit owes still, and forget the rest."""
-        owed = {echo: until_s for echo, until_s in self._owed.get(unit, {}).items() if now_s < until_s}
+        owed = [debt for debt in self._owed.get(unit, ()) if now_s < debt[1]]
         if owed:
             self._owed[unit] = owed
         else:
@@ -87,7 +87,7 @@ def _could_be(echo: bytes, request: Request, answer: bytes) -> bool:
     return echo[0] == request.function if answer[0] & _ERROR else echo == request.echo
 
 
-def _shorter(request: Request, owed: dict[bytes, float]) -> Request | None:
+def _shorter(request: Request, owed: set[bytes]) -> Request | None:
     """Give a read of the same place with fewer values, of a size that no owed answer has."""
     if request.function > READ_INPUT:
         return None

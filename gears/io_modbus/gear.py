@@ -14,11 +14,11 @@ from fluxrig.errors import NotReady
 from fluxrig.gear import ERROR_PORT, OUT, Batch, Context, Emit, Gear, Outputs
 from gears.io_modbus.config import Config, TlsConfig
 from gears.io_modbus.group import Group
-from gears.io_modbus.line import Lost, Terms
 from gears.io_modbus.metrics import Metrics
 from gears.io_modbus.owner import Owner, owners
 from gears.io_modbus.poll import Query, Readings
 from gears.io_modbus.schedule import Schedule
+from gears.io_modbus.terms import Lost, Terms
 from gears.io_modbus.timer import Timer
 from gears.io_modbus.tls import TlsFileError, tls_context
 from gears.io_modbus.unit import Unit

@@ -9,63 +9,24 @@ ids (RTU, ASCII), a device that owes an answer is first asked something that tel
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from fluxrig.clock import Clock
 from fluxrig.duration import format_duration
-from fluxrig.errors import Disconnected
 from fluxrig.modbus.framing import FRAMINGS, BadChecksum, Question
 from fluxrig.modbus.pdu import READ_INPUT, Refusal, Request, WrongAnswer, payload_of
 from fluxrig.modbus.quality import DISCONNECTED, TIMEOUT, WRONG_ANSWER
 from gears.io_modbus.debts import Debts
+from gears.io_modbus.dialer import Dialer
 from gears.io_modbus.endpoint import Endpoint
-from gears.io_modbus.link import Link, open_link
-from gears.io_modbus.tls import TlsFileError
+from gears.io_modbus.link import Link
+from gears.io_modbus.terms import Answer, Lost, Terms
 
-MAX_BACKOFF_S: Final = 1.0
-"""Keeps the units of an endpoint that can't be reached from trying in a row; each waits by itself, too."""
-FIRST_BACKOFF_S: Final = 0.1
 FORGOTTEN_AFTER: Final = 10
 """Time-outs after which an answer is not expected any more,"""
 FORGOTTEN_AFTER_S: Final = 10.0
 """but no sooner than this."""
-
-
-class Lost(Disconnected):
-    """There was no answer, or not the right one. `reason` is what the tags' quality says."""
-
-    held_s = 0.0
-    """For how long the line was held by what came to nothing."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How a line treats its endpoint."""
-
-    connect_timeout_s: float = 3.0
-    idle_timeout_s: float | None = None
-    pause_after_connect_s: float = 0.0
-    pause_between_requests_s: float = 0.0
-    close_after_request: bool = False
-    return_after_s: float | None = None
-    tls: Callable[[], ssl.SSLContext] | None = None
-    server_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a device said. `payload` is what could not be known beforehand: the values of a read."""
-
-    payload: bytes
-    sent_ns: int
-    answered_ns: int
 
 
 class Line:
@@ -76,8 +37,7 @@ class Line:
         """Links opened so far."""
         self.ended = 0
         """Links that the other side ended."""
-        self._endpoints = tuple(endpoints)
-        self._at = 0
+        self._dialer = Dialer(endpoints)
         self.terms = terms
         self._clock = clock
         self._link: Link | None = None
@@ -93,14 +53,11 @@ class Line:
         self._debts = Debts()
         self._answering: set[int] = set()
         """The units that answered when they were last asked."""
-        self._backoff_s = 0.0
-        self._closed_until_s = 0.0
-        self._why_closed: Lost | None = None
 
     @property
     def endpoint(self) -> Endpoint:
         """The one that is spoken to now."""
-        return self._endpoints[self._at]
+        return self._dialer.endpoint
 
     @property
     def is_open(self) -> bool:
@@ -109,7 +66,7 @@ class Line:
     def return_to_first(self) -> None:
         """Speak to the first endpoint from now on."""
         self.close()
-        self._at = 0
+        self._dialer.first()
 
     def close(self) -> None:
         """Close at once; the next `ask` opens again."""
@@ -204,9 +161,9 @@ class Line:
         finally:
             self._question = self._answer = None
             if listen_s is not None:
-                self._drop(listen_s)
                 self._answering.discard(question.unit)
                 self._note_debt(question, timeout_s, hurt=hurt)
+                self._drop(listen_s)
 
     def _must_be_its_own(self, question: Question, pdu: bytes) -> None:
         """Raise WrongAnswer where an answer could as well be one to an earlier request."""
@@ -230,47 +187,14 @@ class Line:
     def _lost(self, reason: str, question: Question, detail: str) -> Lost:
         return Lost(reason, f"{self.endpoint} unit {question.unit}: {detail}")
 
-    # --- opening ----------------------------------------------------------------------------------
-
     async def _open(self) -> Link:
-        if self._why_closed is not None and self._now_s() < self._closed_until_s:
-            raise self._why_closed
-        try:
-            link = self._link = await self._connect()
-        except Lost as lost:
-            self._backoff_s = min(MAX_BACKOFF_S, self._backoff_s * 2 or FIRST_BACKOFF_S)
-            self._closed_until_s = self._now_s() + self._backoff_s
-            self._why_closed = lost
-            self._next_endpoint()
-            raise
-        self._backoff_s, self._why_closed, self._answers = 0.0, None, 0
+        link = self._link = await self._dialer.open(self.terms, self._received, self._ended)
+        self._answers = 0
         self.connects += 1
         self._last_s = 0.0
         if self.terms.pause_after_connect_s:
             await asyncio.sleep(self.terms.pause_after_connect_s)
         return link
-
-    async def _connect(self) -> Link:
-        terms, endpoint = self.terms, self.endpoint
-        limit = format_duration(terms.connect_timeout_s)
-        try:
-            tls = terms.tls() if terms.tls is not None and endpoint.transport == "tls" else None
-            async with asyncio.timeout(terms.connect_timeout_s):
-                return await open_link(endpoint, self._received, self._ended, tls, terms.server_name)
-        except TimeoutError:
-            detail = (
-                f"{endpoint} does not take a connection within {limit}; check address, cable and firewall"
-            )
-            raise Lost(TIMEOUT, detail) from None
-        except TlsFileError as error:
-            raise Lost(DISCONNECTED, f"{endpoint}: {error}") from None
-        except ssl.SSLError as error:
-            raise Lost(DISCONNECTED, f"{endpoint} and we do not agree on TLS: {_tls_reason(error)}") from None
-        except OSError as error:
-            raise Lost(DISCONNECTED, _unreachable(endpoint, error)) from None
-
-    def _next_endpoint(self) -> None:
-        self._at = (self._at + 1) % len(self._endpoints)
 
     # --- around a request -------------------------------------------------------------------------
 
@@ -300,7 +224,7 @@ class Line:
         if not self.endpoint.is_serial or self._link is None:
             self.close()
         if self._answers == 0:
-            self._next_endpoint()
+            self._dialer.next()
 
     def _received(self, data: bytes) -> None:
         self._last_s = self._now_s()
@@ -339,14 +263,3 @@ class Line:
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _unreachable(endpoint: Endpoint, error: OSError) -> str:
-    if endpoint.is_serial:
-        reason = (error.strerror or str(error)).lower()
-        return f"{endpoint} can't be opened: {reason}; check the device and its rights"
-    return f"{endpoint} refuses the connection or can't be reached; check address, port and device"
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    return getattr(error, "verify_message", "") or (error.reason or str(error)).lower().replace("_", " ")

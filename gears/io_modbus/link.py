@@ -103,6 +103,7 @@ class DatagramLink(_Asyncio, asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         self._end(f"the device can't be reached: {_reason(exc)}")
+        self._transport.abort()
 
     def send(self, data: bytes) -> None:
         self._transport.sendto(data)

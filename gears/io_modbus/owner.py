@@ -17,7 +17,8 @@ from fluxrig.clock import Clock
 from fluxrig.modbus.pdu import READ_INPUT, Refusal, Request
 from fluxrig.modbus.quality import BUSY
 from gears.io_modbus.endpoint import Endpoint
-from gears.io_modbus.line import Answer, Line, Lost, Terms
+from gears.io_modbus.line import Line
+from gears.io_modbus.terms import Answer, Lost, Terms
 from gears.io_modbus.turns import Turns
 
 BUSY_PAUSE_S: Final = 0.1

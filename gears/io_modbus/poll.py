@@ -17,7 +17,7 @@ from fluxrig.modbus.pdu import Refusal, read_request
 from fluxrig.modbus.plan import Block
 from fluxrig.modbus.quality import ILLEGAL, exception_reason
 from fluxrig.modbus.tag import Tag, Value
-from gears.io_modbus.line import Answer, Lost
+from gears.io_modbus.terms import Answer, Lost
 
 RETRY_ILLEGAL_NS: Final = 60_000_000_000
 """Each illegal tag is tried again about once in this time, at most one a poll."""

@@ -11,10 +11,10 @@ from fluxrig.clock import Clock
 from fluxrig.modbus.pdu import Refusal, Request
 from fluxrig.modbus.quality import UNIT_AWAY, exception_reason
 from gears.io_modbus.device import Device
-from gears.io_modbus.line import Answer, Lost
 from gears.io_modbus.metrics import Attributes, Metrics
 from gears.io_modbus.owner import Owner
 from gears.io_modbus.poll import Query
+from gears.io_modbus.terms import Answer, Lost
 
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0

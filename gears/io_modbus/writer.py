@@ -17,7 +17,7 @@ from fluxrig.modbus.encode import encode_value
 from fluxrig.modbus.pdu import MASK_WRITE, Refusal, Request, read_request
 from fluxrig.modbus.quality import ILLEGAL_FUNCTION, exception_reason
 from fluxrig.modbus.tag import Tag, Value
-from gears.io_modbus.line import Lost
+from gears.io_modbus.terms import Lost
 from gears.io_modbus.unit import Unit
 from gears.io_modbus.write_plan import Wish, Write, plan_writes
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fluxrig.durable import write_durably
 from fluxrig.errors import Fatal
-from gears.network_sniffer.baseline import MAX_KNOWN, Baseline, Learned
+from gears.network_sniffer.baseline import Baseline, Learned
+from gears.network_sniffer.scans import MAX_KNOWN
 
 SAVE_S: Final = 10.0
 """What is new is on disk after this time at the latest."""

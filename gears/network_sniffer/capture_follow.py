@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +31,8 @@ class FollowedCapture:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._done: set[tuple[int, int]] = set()
-        """The files that were read, by device and inode: a name may come again."""
+        self._begun: dict[tuple[int, int], _Growing] = {}
+        """The files that were or are read, by device and inode: a name may come again."""
         self._packets: deque[Packet] = deque()
         self._damages: deque[str] = deque(maxlen=64)
         self._stopped = threading.Event()
@@ -62,38 +65,54 @@ class FollowedCapture:
                     self._damages.append(f"{path.name}: {error}")
 
     def _read(self, path: Path) -> None:
-        with path.open("rb", buffering=0) as raw:
-            identity = _identity(path)
-            if identity is not None:
-                self._done.add(identity)
-            growing = _Growing(raw, self._is_over, self._stopped)
-            for packet in read_packets(io.BufferedReader(growing), str(path)):
-                self._room.acquire()
-                if self._stopped.is_set():
-                    return
-                self._packets.append(packet)
+        with path.open("rb", buffering=0) as raw, _Growing(raw, self._is_over, self._stopped) as growing:
+            identity = _identity(os.fstat(raw.fileno()))
+            self._begun[identity] = growing
+            try:
+                for packet in read_packets(io.BufferedReader(growing), str(path)):
+                    self._room.acquire()
+                    if self._stopped.is_set():
+                        return
+                    self._packets.append(packet)
+            finally:
+                if os.fstat(raw.fileno()).st_size < growing.position:
+                    del self._begun[identity]
 
     def _is_over(self) -> bool:
         """Whether the file at hand has a successor: nothing more will be written to it."""
         return self._next() is not None
 
     def _next(self) -> Path | None:
-        """Give the first file that was not read and has begun."""
+        """Give the first file that has begun, and was not read or has begun anew since."""
+        found = dict(self._look())
+        for identity, growing in list(self._begun.items()):
+            if growing.closed and identity not in found:
+                del self._begun[identity]  # the system may give its inode to another file
+        for identity, (path, size) in found.items():
+            begun = self._begun.get(identity)
+            if size >= _HEADER and (begun is None or size < begun.position):
+                return path
+        return None
+
+    def _look(self) -> Iterator[tuple[tuple[int, int], tuple[Path, int]]]:
+        """Give the files that are there by identity: path and size, in the order of their names."""
         try:
             paths = [self._path] if not self._path.is_dir() else sorted(self._path.iterdir(), key=natural)
         except OSError:
-            return None
+            return
         for path in paths:
-            identity = _identity(path)
-            if identity is not None and identity not in self._done:
-                return path
-        return None
+            with suppress(OSError):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):
+                    yield _identity(status), (path, status.st_size)
 
 
 class _Growing(io.RawIOBase):
     """A file whose end is the end only when there is a successor."""
 
     def __init__(self, raw: io.FileIO, is_over: Callable[[], bool], stopped: threading.Event) -> None:
+        self.position = 0
+        """Bytes read. A file that is shorter was cut, and has begun anew."""
         self._raw = raw
         self._is_over = is_over
         self._stopped = stopped
@@ -103,17 +122,16 @@ class _Growing(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Give what is there, at least one byte unless it is over."""
-        while True:
+        size = self._raw.readinto(buffer)
+        while not size and not self._stopped.is_set():
             over = self._is_over()
-            size = self._raw.readinto(buffer)
-            if size or over or self._stopped.is_set():
-                return size or 0
+            size = self._raw.readinto(buffer)  # what was written before its successor began
+            if size or over:
+                break
             self._stopped.wait(POLL_S)
+        self.position += size or 0
+        return size or 0
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino) if path.is_file() and status.st_size >= _HEADER else None
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

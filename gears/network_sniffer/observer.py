@@ -128,10 +128,10 @@ class Observer:
         self.report(now_ns)
 
     def _look_closer(self, flow: Flow, gist: Gist, ts: int) -> None:
-        unit, fc = gist.place
+        unit = gist.place[0]
         if gist.outcome[1] in _ANSWERED:
             self._asset(flow.server[0], ts).note("units", unit, self.recorder.frame, ts, f"answers as {unit}")
-        for code, severity, detail, evidence in self.baseline.findings(flow, fc, unit, ts, gist.exception):
+        for code, severity, detail, evidence in self.baseline.findings(flow, gist, ts):
             count = self._repeats.count(f"{code} {flow.client[0]} {flow.server_key}")
             if count is not None:
                 self.recorder.anomaly(ts, code, severity, detail, count=count, flow=flow.data, **evidence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from mixer.audit.tabulate import Tabulated, tabulate
 _FETCH: Final = 2000
 """How many stored messages, each of one fluxMsg or many, are decoded at a time."""
 _LISTEN_S: Final = 0.2
+_FORGET_S: Final = 60.0
 _BACKOFF_S: Final = (0.5, 15.0)
 
 _log = logging.getLogger("fluxrig.audit")
@@ -63,6 +65,7 @@ class Writer:
         self.project = project
         self.trouble = ""
         """What keeps it from writing at the moment, in one line."""
+        self.project = project
         self._bus = bus
         self._store = store
         self._roll = roll or Roll()
@@ -93,7 +96,10 @@ class Writer:
     async def _follow(self) -> None:
         """Read from behind what is committed, until stopped."""
         state = await stream_state(self._bus, self.stream)
-        consumer = Consumer(self._bus, self.stream, f"audit-{self.stream}", start(self.progress, state))
+        # who knew the name could acknowledge in our place: to that subject every leaf may publish
+        name = f"audit-{self.stream}-{secrets.token_hex(8)}"
+        first = start(self.progress, state)
+        consumer = Consumer(self._bus, self.stream, name, first, forget_after_s=_FORGET_S)
         self._tell("")
         marks = Marks(self.progress.marks)
         writing: asyncio.Task[bool] | None = None

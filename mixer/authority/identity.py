@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 from fluxrig.durable import sync_folder, write_durably
 from fluxrig.errors import FluxrigError, IdentityError
-from fluxrig.evidence import SigningKey
+from fluxrig.evidence import PUBLIC_NAME, SigningKey
 from fluxrig.identity import certificates
 from fluxrig.identity.names import DEFAULT_PROJECT, project_fault
 from fluxrig.identity.nkey import KeyPair, Kind
@@ -65,6 +65,7 @@ class Authority:
             _create(folder)
         authority = cls._load(folder)
         _clear_old_key(folder)
+        _show_public_key(folder)
         return authority
 
     @classmethod
@@ -115,8 +116,9 @@ def _create(folder: Path) -> None:
     """Make all keys beside the place, then put the folder there in one step."""
     draft = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
-    (draft / "projects").mkdir(mode=0o700, parents=True)
-    draft.chmod(0o700)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft.mkdir(mode=0o700)
+    (draft / "projects").mkdir(mode=0o700)
     public = {}
     for name, kind in (_ACCOUNTS | {_project_file(DEFAULT_PROJECT): Kind.ACCOUNT}).items():
         key = KeyPair.create(kind)
@@ -153,6 +155,13 @@ def _clear_old_key(folder: Path) -> None:
     old = folder.parent / _SIGNING
     if old.is_file() and old.read_bytes() == (folder / _SIGNING).read_bytes():
         old.unlink()
+
+
+def _show_public_key(folder: Path) -> None:
+    """Put the key that checks the audit where its readers look for it; they have no business in here."""
+    mine, shown = folder / PUBLIC_NAME, folder.parent / PUBLIC_NAME
+    if not shown.exists() or shown.read_bytes() != mine.read_bytes():
+        write_durably(shown, mine.read_bytes(), 0o644)
 
 
 def _check_unused(folder: Path, data: Sequence[Path]) -> None:

@@ -17,12 +17,16 @@ from fluxrig.bus import Credentials, Hub, Trust
 from fluxrig.durable import write_durably
 from fluxrig.errors import ServerError
 from fluxrig.identity import certificates
-from fluxrig.identity.jwt import account_jwt, operator_jwt, user_jwt
+from fluxrig.identity.jwt import Permissions, account_jwt, operator_jwt, user_jwt
 from fluxrig.identity.nkey import KeyPair, Kind
 from mixer.authority.identity import Authority
 
 SERVER_LIFE_S: Final = 30 * 86_400
 """Of the certificate that the hub shows to leaves."""
+
+_READING: Final = Permissions(
+    publish=("$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.>", "$JS.ACK.>"), subscribe=("_INBOX.>",)
+)
 
 _log = logging.getLogger("fluxrig.mixer")
 
@@ -34,6 +38,8 @@ class Accounts:
         self._authority = authority
         self._tls = tls
         self._names = [*names, "localhost", "127.0.0.1", "::1"]
+        # nats-server takes a new configuration only with the operator's claims as they were, to the second
+        self._operator = operator_jwt(authority.operator, "fluxrig", authority.system.public)
         self._user = KeyPair.create(Kind.USER)
         self._operators = KeyPair.create(Kind.USER)
 
@@ -50,11 +56,10 @@ class Accounts:
         }
         for name, key in authority.projects.items():
             accounts[key.public] = account_jwt(
-                key.public, name, authority.operator, auth_users=[self._user.public]
+                key.public, name, authority.operator, auth_users=[self._user.public, self._operators.public]
             )
-        operator = operator_jwt(authority.operator, "fluxrig", authority.system.public)
         ca = authority.folder / "ca.pem"
-        return Trust(operator, authority.system.public, accounts, ca, self._certificate, self._key)
+        return Trust(self._operator, authority.system.public, accounts, ca, self._certificate, self._key)
 
     def issue_certificate(self) -> None:
         """Make the hub's certificate and its key, good for SERVER_LIFE_S."""
@@ -80,6 +85,13 @@ class Accounts:
     def control(self) -> Credentials:
         """Give what the Mixer and operators' commands show to each other."""
         return _credentials(self._operators, self._authority.control)
+
+    def readers(self) -> dict[str, str]:
+        """Give by project the claims by which operators' commands may read its streams, and nothing else."""
+        return {
+            name: user_jwt(self._operators.public, "operator", account, _READING)
+            for name, account in self._authority.projects.items()
+        }
 
     def system(self) -> Credentials:
         """Give what opens the hub's own account."""

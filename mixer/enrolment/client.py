@@ -6,25 +6,23 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fluxrig.bus import Bus, Token
 from fluxrig.errors import BusUnavailable, FluxrigError
 from mixer.enrolment.operator import SUBJECT
 from mixer.folder import Folder
 
+CONNECT_S: Final = 3.0
 ANSWER_S: Final = 10.0
 
 
 async def ask(folder: Folder, order: Mapping[str, Any]) -> Any:
     """Have an order done, and give what came of it. FluxrigError says why it is not done."""
-    found = folder.running()
-    nobody = f"no Mixer runs on {folder.path}; start it with `mixer up`, or give its folder with --data"
-    if found is None:
-        raise FluxrigError(nobody)
     try:
-        async with await Bus.connect(found["url"], Token(found["token"]), "mixer racks", ANSWER_S) as bus:
+        async with await folder.reach("mixer racks", CONNECT_S) as bus:
             answer = json.loads(await bus.request(SUBJECT, json.dumps(order).encode(), ANSWER_S))
-    except (BusUnavailable, KeyError):
-        raise FluxrigError(nobody) from None
+    except BusUnavailable:
+        raise FluxrigError(
+            f"no Mixer runs on {folder.path}; start it with `mixer up`, or give its folder with --data"
+        ) from None
     if error := answer.get("error"):
         raise FluxrigError(error)
     return answer["done"]

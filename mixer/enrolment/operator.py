@@ -81,7 +81,7 @@ class Operator:
             done = self._racks(order) if isinstance(order, RackOrder) else self._tokens(order)
         except ValidationError as error:
             return json.dumps({"error": explained(error)}).encode()
-        except (FluxrigError, OSError) as error:
+        except (FluxrigError, OSError, ValueError) as error:
             return json.dumps({"error": str(error)}).encode()
         return json.dumps({"done": done}).encode()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
-import secrets
 import signal
 import subprocess
 import time
@@ -28,7 +28,7 @@ _FAKETIME: Final = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 _RACK_FILE: Final = """
 rack: {rack}
 uns: acme/lyon/{rack}
-snake: {{mixer: "{mixer}"}}
+snake: {{}}
 gears:
   press: {{kind: simulate, uns: press, rate: {rate}, batch: 10, journal: {folder}/press.journal}}
   oven: {{kind: simulate, uns: oven, rate: {rate}, batch: 10, journal: {folder}/oven.journal}}
@@ -186,6 +186,18 @@ _LEDGER: Final = """
 """
 
 
+def _join_token(link: Link, data: Path) -> str:
+    """Have the Mixer, once it runs, make a token that lets in whoever shows it."""
+    create = ("join-token", "create", "--approve", "--uses", str(len(RACKS)), "--data", str(data), "--json")
+    command = (*link.within("mixer"), *MIXER, *create)
+
+    def made() -> subprocess.CompletedProcess[bytes] | None:
+        done = subprocess.run(command, check=False, capture_output=True)
+        return done if done.returncode == 0 else None
+
+    return str(json.loads(until(made, "a join token").stdout)["token"])
+
+
 def can_step_clocks() -> bool:
     return Path(_FAKETIME).exists()
 
@@ -212,17 +224,18 @@ def site(folder: Path, link: Link, dice: random.Random, rate: int) -> Iterator[S
         disks = {
             name: stack.enter_context(small_disk(folder / name)) for name in ("state-line-1", "mixer/hub")
         }
-        secret = secrets.token_hex(16)
-        address = f"{ADDRESS['mixer']}:{_PORT}"
-        up = (*link.within("mixer"), *MIXER, "up", "--data", str(folder / "mixer"), "--listen", address)
-        mixer = Part("mixer", folder, (*up, "--commit-every", "200ms"), stack, FLUXRIG_SNAKE_TOKEN=secret)
+        data, address = folder / "mixer", ADDRESS["mixer"]
+        ports = ("--listen", f"{address}:{_PORT}", "--enrol", f"{address}:{_PORT + 1}")
+        up = (*link.within("mixer"), *MIXER, "up", "--data", str(data), *ports, "--commit-every", "200ms")
+        mixer = Part("mixer", folder, up, stack)
+        token = _join_token(link, data)
         racks = {}
         for rack in RACKS:
             place = folder / rack
             place.mkdir()
-            text = _RACK_FILE.format(rack=rack, mixer=address, rate=rate, folder=place)
+            text = _RACK_FILE.format(rack=rack, rate=rate, folder=place)
             (place / "rack.yaml").write_text(text, "utf-8")
             places = ("--state", str(folder / f"state-{rack}"), "--report", str(place / "report"))
             run = (*link.within("rack"), *FLUXRIG, "run", str(place / "rack.yaml"), *places, "--flush", "60s")
-            racks[rack] = Part(rack, place, run, stack, FLUXRIG_SNAKE_TOKEN=secret)
+            racks[rack] = Part(rack, place, run, stack, FLUXRIG_JOIN=token)
         yield Site(folder, link, mixer, racks, disks, dice)

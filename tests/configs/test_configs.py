@@ -11,6 +11,8 @@ import pytest
 from fluxrig.catalog import installed
 from fluxrig.cli.demo.capture import may_capture
 from fluxrig.cli.demo.children import Child, python_module
+from fluxrig.identity.address import Address
+from fluxrig.identity.join import JoinToken
 from fluxrig.rackfile import load
 from tests.processes import FLUXRIG, running
 
@@ -68,7 +70,7 @@ def test_it_runs(file: Path, plant: str, tmp_path: Path) -> None:
         "PRESS": f"tcp://{plant}",
         "PLC": plant,
         "FLUXRIG_DEMO_PLANT_PORT": plant.rpartition(":")[2],
-        "FLUXRIG_SNAKE_TOKEN": "no-mixer-is-running",
+        "FLUXRIG_JOIN": JoinToken(Address("127.0.0.1", 1), "00" * 32, "00" * 6, bytes(16)).encode(),
         "MIRROR": "lo",
     }
     with running((*command, "--report", str(report)), tmp_path / "log", **environ) as rack:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,14 +12,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from fluxrig.bus import UNS, Bus, Leaf, LeafRemote, Parcel, Publisher, ensure_leaf_streams
+from fluxrig.bus import UNS, Bus, Leaf, Parcel, Publisher, ensure_leaf_streams
 from fluxrig.codec import encode_sequence
 from fluxrig.errors import BusError
 from fluxrig.message import FluxMsg
+from mixer.folder import Folder
+
+from .enrolled import Box, Office
 
 RACK = "press-line-3"
 PATH = "acme/lyon/press"
-TOKEN = "made-up"
 
 
 class MixerProcess:
@@ -30,9 +31,18 @@ class MixerProcess:
         script = "from fluxrig.cli.mixer import main; main()"
         command = [sys.executable, "-c", script, "up", "--data", str(data), "--listen", f"127.0.0.1:{port}"]
         self._process = subprocess.Popen(
-            [*command, "--json", "--sync", "1s", "--commit-every", "200ms", *options],
+            [
+                *command,
+                "--json",
+                "--enrol",
+                "127.0.0.1:0",
+                "--sync",
+                "1s",
+                "--commit-every",
+                "200ms",
+                *options,
+            ],
             stdout=subprocess.PIPE,
-            env={**os.environ, "FLUXRIG_SNAKE_TOKEN": TOKEN},
             text=True,
         )
 
@@ -94,9 +104,9 @@ class Rack:
         )
 
     async def register(self, **fields: Any) -> dict[str, Any]:
-        request = {"rack": RACK, "uns": PATH, "leaves": {UNS: self.publisher.leaf}, "version": "1", **fields}
+        request = {"leaves": {UNS: self.publisher.leaf}, "version": "1", **fields}
         answer: dict[str, Any] = json.loads(
-            await self.bus.request("fluxrig.mixer.register", json.dumps(request).encode(), 1.0)
+            await self.bus.request(f"fluxrig.mixer.{RACK}.register", json.dumps(request).encode(), 1.0)
         )
         return answer
 
@@ -116,10 +126,19 @@ class Rack:
         await until(lambda: self.committed == self.sent, timeout_s)
 
 
+def enrol(folder: Path) -> None:
+    """Have the Mixer whose data is in `folder`/mixer know the Rack, before it starts."""
+    Office(Folder(folder / "mixer")).enrol(_box(folder))
+
+
+def _box(folder: Path) -> Box:
+    return Box(folder / "box", RACK, PATH)
+
+
 @asynccontextmanager
 async def rack(folder: Path, port: int) -> AsyncIterator[Rack]:
-    """A leaf that dials the Mixer on `port`, registered as long as it lives."""
-    remote = LeafRemote("127.0.0.1", port, TOKEN)
+    """A leaf that dials the Mixer on `port`, registered as long as it lives. See `enrol`."""
+    remote = _box(folder).remote(port)
     async with Leaf(RACK, folder / "leaf", remote, sync="1s") as leaf, await leaf.connect("rack") as bus:
         await ensure_leaf_streams(bus, RACK, leaf.store_dir)
         publisher = Publisher(bus, UNS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,20 +98,21 @@ async def test_a_mixer_and_its_bucket(tmp_path: Path, port: int, s3: Server) -> 
 
 
 async def test_two_mixers_on_one_bucket(tmp_path: Path, port: int, s3: Server) -> None:
-    """A Mixer with a folder of its own waits for the lease of another's bucket, and takes over."""
+    """A Mixer of the same identity, elsewhere, waits for the lease of the other's bucket, and takes over."""
     url = s3.url("shared")
-    async with rack(tmp_path, port) as one:
-        first, second = (MixerProcess(tmp_path / name, port, "--audit", url) for name in ("a", "b"))
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "mixer" / "identity", other / "identity")
+    with MixerProcess(tmp_path / "mixer", port, "--audit", url) as first:
         await first.ready()
-        await one.store(200)
-        await one.flushed()
-        first.kill()
-        await second.ready()
-        await one.store(200)
-        await one.flushed(60)
-        assert second.stop() == 0
-        first.__exit__()
-        second.__exit__()
+        with MixerProcess(other, port, "--audit", url) as second:
+            async with rack(tmp_path, port) as one:
+                await one.store(200)
+                await one.flushed()
+                first.kill()
+                await second.ready()
+                await one.store(200)
+                await one.flushed(60)
+                assert second.stop() == 0
     found = rows(url, "SELECT leaf_seq FROM messages ORDER BY leaf_seq")
     assert [row[0] for row in found] == list(range(400))
 

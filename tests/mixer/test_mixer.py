@@ -21,13 +21,13 @@ from mixer.service import Mixer, Options
 from mixer.status import status
 
 from .audit.stream import leaf_seqs, rows
-from .site import TOKEN, MixerProcess, rack, until
+from .site import MixerProcess, rack, until
 
 
 @asynccontextmanager
 async def running(folder: Folder, port: int, age_s: float = 0.1) -> AsyncIterator[Mixer]:
     """A Mixer in this process."""
-    mixer = Mixer(folder, Options(port=port, roll=Roll(age_s=age_s), sync="1s"))
+    mixer = Mixer(folder, Options(port=port, enrol_port=0, roll=Roll(age_s=age_s), sync="1s"))
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(mixer.run(stop, lambda _: ready.set()))
     waiting = asyncio.create_task(ready.wait())
@@ -44,8 +44,7 @@ async def running(folder: Folder, port: int, age_s: float = 0.1) -> AsyncIterato
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    monkeypatch.setenv("FLUXRIG_SNAKE_TOKEN", TOKEN)
+def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "mixer")
 
 
@@ -75,30 +74,17 @@ async def test_a_rack_registers_and_its_messages_become_rows(
     assert [r["rack"] for r in at_rest["racks"]] == ["press-line-3"]
 
 
-async def test_a_rack_gets_no_path_that_another_has(folder: Folder, tmp_path: Path, port: int) -> None:
-    """A path above, at or below another Rack's is refused with a reason; a neighbour's is taken."""
-    async with running(folder, port), rack(tmp_path, port) as one:
-        await until(lambda: one.answer.get("ok"))
-        for path in ("acme", "acme/lyon/press", "acme/lyon/press/tool"):
-            answer = await one.register(rack="other", uns=path)
-            assert not answer["ok"]
-            assert "belongs to Rack press-line-3" in answer["error"]
-        assert (await one.register(rack="other", uns="acme/lyon/press-2"))["ok"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"rack": "a.b"}, {"rack": ""}, {"rack": "*"}, {"uns": "a//b"}, {"uns": "a/>"}, {"uns": 5}]
-)
+@pytest.mark.parametrize("wrong", [{"leaves": 5}, {"leaves": {UNS: "x" * 129}}, {"version": ["1"]}])
 async def test_a_registration_that_makes_no_sense_is_refused(
     folder: Folder, tmp_path: Path, port: int, wrong: dict[str, Any]
 ) -> None:
-    """Names that would reach into other subjects never come into a stream's configuration."""
+    """What a Rack says of itself is held to its form, and a refusal changes nothing of what is known."""
     async with running(folder, port), rack(tmp_path, port) as one:
         await until(lambda: one.answer.get("ok"))
-        answer = await one.register(**{"rack": "other", "uns": "x/y"} | wrong)
+        answer = await one.register(**wrong)
         assert not answer["ok"]
-        assert answer["error"]
-        assert len((await status(folder))["racks"]) == 1
+        assert next(iter(wrong)) in answer["error"]
+        assert [rack["version"] for rack in (await status(folder))["racks"]] == ["1"]
 
 
 async def test_what_cannot_be_decoded_stops_nothing(folder: Folder, tmp_path: Path, port: int) -> None:
@@ -128,13 +114,13 @@ async def test_a_disk_that_refuses_is_told_and_waited_out(
     async with running(folder, port) as mixer, rack(tmp_path, port) as one:
         await one.store(10)
         await one.flushed()
-        mixer._store._disk = Full()
+        mixer._home.store._disk = Full()
         await one.store(40)
         await until(lambda: any("No space left" in text for text in caplog.messages))
         found = await status(folder)
         assert "No space left on device" in stream_of(found)["trouble"]
         assert one.committed == 10
-        mixer._store._disk = Disk()
+        mixer._home.store._disk = Disk()
         await one.flushed()
         assert stream_of(await status(folder))["trouble"] == ""
     assert leaf_seqs(folder.audit) == list(range(50))
@@ -145,20 +131,23 @@ async def test_one_mixer_to_a_folder(folder: Folder, port: int) -> None:
     """A second Mixer on the same data says who has it, and touches nothing."""
     async with running(folder, port):
         with pytest.raises(FluxrigError, match=rf"already running on .* \(process {os.getpid()}\)"):
-            await Mixer(folder, Options(port=0)).run(asyncio.Event())
+            await Mixer(folder, Options(port=0, enrol_port=0)).run(asyncio.Event())
         assert (await status(folder))["running"]
 
 
-async def test_secrets_are_private(folder: Folder, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token is made once, and no other user can read it or how to reach the Mixer."""
-    monkeypatch.delenv("FLUXRIG_SNAKE_TOKEN")
+async def test_secrets_are_private(folder: Folder, port: int) -> None:
+    """No other user can read a key of the Mixer, how to reach it, or the folder at all."""
     async with running(folder, port):
-        assert folder.run.stat().st_mode & 0o077 == 0
-    token = folder.token.read_text()
-    assert len(token) > 30
-    assert folder.token.stat().st_mode & 0o077 == 0
+        secret = [
+            folder.run,
+            *folder.identity.rglob("*"),
+            *folder.hub.rglob("*.key"),
+            folder.hub / "server.conf",
+        ]
+        assert len(secret) > 10
+        shown = {path.name for path in secret if path.stat().st_mode & 0o077}
+        assert shown <= {"signing.pub"}
     assert folder.path.stat().st_mode & 0o077 == 0
-    assert folder.snake_token() == token
 
 
 async def test_upkeep_works_beside_the_running_mixer(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fluxrig.cli.bench.poll_usage import Usage, usage
 from fluxrig.errors import FluxrigError
+from fluxrig.identity.join import VARIABLE
 
 _FLUSH_S: Final = 120
 _WARM_S: Final = 3.0
@@ -24,7 +25,7 @@ _WARM_S: Final = 3.0
 _RACK: Final = """\
 rack: rack-3
 uns: acme/lyon/stamping/line-3
-snake: {{mixer: "{mixer}"}}
+snake: {{}}
 gears:
   press:
     kind: simulate
@@ -58,10 +59,11 @@ class Look:
 
 def measure(folder: Path, seconds: float, rate: str, sync: str) -> dict[str, Any]:
     """Run the path for some seconds; give the figures."""
-    environment = {**os.environ, "FLUXRIG_SNAKE_TOKEN": secrets.token_urlsafe(16)}
-    with _mixer(folder, sync, environment) as (mixer, listening):
+    environment = dict(os.environ)
+    with _mixer(folder, sync, environment) as mixer:
+        environment[VARIABLE] = _join_token(folder)
         rack_file = folder / "rack.yaml"
-        text = _RACK.format(mixer=listening, rate=rate, journal=folder / "journal")
+        text = _RACK.format(rate=rate, journal=folder / "journal")
         rack_file.write_text(text, "utf-8")
         with _rack(folder, rack_file, seconds, environment) as rack:
             looks = list(_watch(folder, rack, mixer.pid))
@@ -72,11 +74,10 @@ def measure(folder: Path, seconds: float, rate: str, sync: str) -> dict[str, Any
 
 
 @contextmanager
-def _mixer(
-    folder: Path, sync: str, environment: dict[str, str]
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _mixer(folder: Path, sync: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     script = "from fluxrig.cli.mixer import main; main()"
-    options = ["--data", str(folder / "data"), "--listen", "127.0.0.1:0", "--json", "--sync", sync]
+    options = ["--data", str(folder / "data"), "--listen", "127.0.0.1:0"]
+    options += ["--enrol", "127.0.0.1:0", "--json", "--sync", sync]
     command = [sys.executable, "-c", script, "up", *options, "--log-level", "warning"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
     try:
@@ -84,10 +85,19 @@ def _mixer(
         line = process.stdout.readline()
         if not line:
             raise FluxrigError("the Mixer did not start; see what it said above")
-        yield process, json.loads(line)["listening"]
+        yield process
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _join_token(folder: Path) -> str:
+    """Have the Mixer make a token that lets in whoever shows it."""
+    from mixer.enrolment.client import ask
+    from mixer.folder import Folder
+
+    order = {"verb": "token-create", "approve": True, "by": "fluxrig bench"}
+    return str(asyncio.run(ask(Folder(folder / "data"), order))["token"])
 
 
 @contextmanager

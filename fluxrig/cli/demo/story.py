@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +21,7 @@ from fluxrig.cli.demo.evidence import counts, stored_rows
 from fluxrig.cli.demo.ledger import reckon
 from fluxrig.cli.demo.view import UP, Progress, View
 from fluxrig.errors import FluxrigError
+from fluxrig.identity.join import VARIABLE
 
 TICK_S = 0.2
 
@@ -58,7 +59,7 @@ class Story:
         self._view = view
         self._progress = view.progress
         self._report = plan.folder / "rack.json"
-        self._env = {"FLUXRIG_SNAKE_TOKEN": secrets.token_urlsafe(32)}
+        self._env: dict[str, str] = {}
         self._stack = ExitStack()
         self._running: list[Child] = []
 
@@ -94,10 +95,10 @@ class Story:
         self._plant = self._child("plant", python_module("fluxrig.cli.demo.plant", "--port", 0))
         url = self._plant.wait_for("listening socket", self._plant.first_line)["listening"]
         plant_port = url.rpartition(":")[2]
-        self._snake_port = self._reserve_port()
-        self._env |= {"FLUXRIG_DEMO_PLANT_PORT": plant_port, "FLUXRIG_DEMO_MIXER_PORT": self._snake_port}
+        self._snake_port, self._enrol_port = self._reserve_port(), self._reserve_port()
         self._mixer = self._start_mixer("mixer")
         self._mixer.wait_for("ready hub", self._mixer.first_line)
+        self._env |= {"FLUXRIG_DEMO_PLANT_PORT": plant_port, VARIABLE: self._join_token()}
         self._child("scada", python_module("fluxrig.cli.demo.scada", "--port", plant_port))
         self._rack = self._start_rack()
         self._rack.wait_for("registered Rack", self._snake_is_up)
@@ -111,8 +112,18 @@ class Story:
         return str(port.port)
 
     def _start_mixer(self, name: str) -> Child:
-        where = ("--data", self._plan.folder / "mixer", "--listen", f"127.0.0.1:{self._snake_port}")
+        ports = ("--listen", f"127.0.0.1:{self._snake_port}", "--enrol", f"127.0.0.1:{self._enrol_port}")
+        where = ("--data", self._plan.folder / "mixer", *ports)
         return self._child(name, console_script("mixer", "up", *where, "--commit-every", "1s", "--json"))
+
+    def _join_token(self) -> str:
+        """Have the Mixer make a token that lets in the demo's Rack, which then makes its own keys."""
+        from mixer.enrolment.client import ask
+        from mixer.folder import Folder
+
+        order = {"verb": "token-create", "rack": "demo", "approve": True, "by": "fluxrig demo"}
+        made = asyncio.run(ask(Folder(self._plan.folder / "mixer"), order))
+        return str(made["token"])
 
     def _start_rack(self) -> Child:
         file = write_rack_file(self._plan.folder, live=self._plan.live)

@@ -20,7 +20,8 @@ from fluxrig.modbus.quality import BUSY, ILLEGAL, exception_reason
 from fluxrig.modbus.tag import Tag
 from gears.io_modbus.config import TlsConfig
 from gears.io_modbus.endpoint import Endpoint, parse_endpoint
-from gears.io_modbus.line import Answer, Line, Lost, Terms
+from gears.io_modbus.line import Line
+from gears.io_modbus.terms import Answer, Lost, Terms
 from gears.io_modbus.tls import TlsFileError, tls_context
 
 CONNECT_S: Final = 3.0

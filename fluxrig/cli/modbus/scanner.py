@@ -15,7 +15,7 @@ from fluxrig.errors import FluxrigError
 from fluxrig.modbus.address import Table
 from fluxrig.modbus.pdu import Refusal, read_request
 from fluxrig.modbus.quality import BUSY, UNIT_AWAY, exception_reason
-from gears.io_modbus.line import Lost
+from gears.io_modbus.terms import Lost
 
 ILLEGAL_FUNCTION: Final = 1
 INTERRUPTED: Final = "interrupted"

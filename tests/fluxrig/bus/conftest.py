@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from fluxrig.bus import Bus, Hub, Leaf, add_source, ensure_hub_streams, ensure_leaf_streams, watch_sources
+from fluxrig.bus import (
+    Bus,
+    Hub,
+    Leaf,
+    LeafRemote,
+    add_source,
+    ensure_hub_streams,
+    ensure_leaf_streams,
+    watch_sources,
+)
+
+from .trusted import Operator
 
 RACK = "press"
 PREFIX = "acme/lyon"
@@ -28,14 +39,19 @@ async def leaf_bus(leaf: Leaf) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    async with Hub(tmp_path / "hub", leaf_port=0, sync="1s") as server:
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path / "operator")
+
+
+@pytest.fixture
+async def hub(tmp_path: Path, operator: Operator) -> AsyncIterator[Hub]:
+    async with Hub(tmp_path / "hub", operator.trust, leaf_port=0, sync="1s") as server:
         yield server
 
 
 @pytest.fixture
-async def hub_bus(hub: Hub) -> AsyncIterator[Bus]:
-    async with await hub.connect("test") as bus:
+async def hub_bus(hub: Hub, operator: Operator) -> AsyncIterator[Bus]:
+    async with await hub.connect("test", operator.user()) as bus:
         await ensure_hub_streams(bus)
         watch = asyncio.create_task(watch_sources(bus))
         yield bus
@@ -43,10 +59,16 @@ async def hub_bus(hub: Hub) -> AsyncIterator[Bus]:
 
 
 @pytest.fixture
-async def linked(hub: Hub, hub_bus: Bus, tmp_path: Path) -> AsyncIterator[tuple[Leaf, Bus]]:
+def remote(hub: Hub, operator: Operator) -> LeafRemote:
+    """What a leaf needs to dial the hub."""
+    return operator.remote(hub)
+
+
+@pytest.fixture
+async def linked(remote: LeafRemote, hub_bus: Bus, tmp_path: Path) -> AsyncIterator[tuple[Leaf, Bus]]:
     """A leaf that the hub sources, and a connection to it."""
     async with (
-        Leaf(RACK, tmp_path / "leaf", hub.remote, sync="1s") as server,
+        Leaf(RACK, tmp_path / "leaf", remote, sync="1s") as server,
         await server.connect("test") as bus,
     ):
         await ensure_leaf_streams(bus, RACK, server.store_dir)

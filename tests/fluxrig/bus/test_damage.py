@@ -12,8 +12,8 @@ import pytest
 
 from fluxrig.bus import (
     Bus,
-    Hub,
     Leaf,
+    LeafLimits,
     LeafRecord,
     LeafRemote,
     Parcel,
@@ -27,7 +27,8 @@ from fluxrig.bus import (
 
 from .ledger import read_all
 
-BLOCKS = 400  # parcels of 60 kB: three block files
+BLOCKS = 150  # parcels of 60 kB: several block files
+LIMITS = LeafLimits(max_bytes=12 << 20)
 
 
 def parcels(start: int, count: int, size: int = 60_000) -> list[Parcel]:
@@ -62,7 +63,7 @@ DAMAGES: dict[str, Damage] = {
     "the last block cut in half": lambda store: cut(files(store)[1][-1]),
     "the last block that is gone": lambda store: files(store)[1][-1].unlink(),
     "flipped bytes in the first block": lambda store: flip(files(store)[1][0], 200),
-    "flipped bytes in a block": lambda store: flip(files(store)[1][1], 3_000_000),
+    "flipped bytes in a block": lambda store: flip(files(store)[1][1], 500_000),
     "flipped bytes in the last block": lambda store: flip(files(store)[1][-1], 200_000),
     "no index": lambda store: (files(store)[0] / "index.db").unlink(),
     "flipped bytes in the index": lambda store: flip(files(store)[0] / "index.db", 20),
@@ -85,12 +86,12 @@ SILENT = (
 """nats-server trusts its index, sees the damage when it reads, and passes over it: the numbers have a gap."""
 
 
-async def fill(store: Path, remote: LeafRemote | None = None) -> str:
+async def fill(store: Path, remote: LeafRemote | None = None, count: int = BLOCKS) -> str:
     """Store parcels on a leaf, and give its id."""
     async with Leaf("press", store, remote, sync="1s") as leaf, await leaf.connect("test") as bus:
-        await ensure_leaf_streams(bus, "press", store)
+        await ensure_leaf_streams(bus, "press", store, LIMITS)
         publisher = Publisher(bus, "UNS", record=LeafRecord.load(record_path(store, "UNS")))
-        await publisher.store(parcels(0, BLOCKS))
+        await publisher.store(parcels(0, count))
         await publisher.close()
         return publisher.leaf
 
@@ -99,7 +100,7 @@ async def come_back(leaf: Leaf, bus: Bus) -> tuple[Publisher, LeafRecord]:
     """Open the store as a Rack does, and store some more."""
     if await mend_leaf_streams(bus, leaf.store_dir):
         leaf.kill()
-    await ensure_leaf_streams(bus, "press", leaf.store_dir)
+    await ensure_leaf_streams(bus, "press", leaf.store_dir, LIMITS)
     record = LeafRecord.load(record_path(leaf.store_dir, "UNS"))
     publisher = Publisher(bus, "UNS", record=record)
     await publisher.open()
@@ -119,13 +120,13 @@ async def taken(hub_bus: Bus, last: int) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_what_the_disk_still_has_arrives_and_what_it_lost_is_told(
-    hub: Hub, hub_bus: Bus, tmp_path: Path, damage: str
+    remote: LeafRemote, hub_bus: Bus, tmp_path: Path, damage: str
 ) -> None:
     """0 lost of what can be read, 0 doubled, 0 out of order; each gap in the numbers is in the record."""
     store = tmp_path / "leaf"
     before = await fill(store)
     DAMAGES[damage](store)
-    async with Leaf("press", store, hub.remote, sync="1s") as leaf, await leaf.connect("test") as bus:
+    async with Leaf("press", store, remote, sync="1s") as leaf, await leaf.connect("test") as bus:
         publisher, record = await come_back(leaf, bus)
         await add_source(hub_bus, "UNS", "press", "acme/lyon")
         got = await taken(hub_bus, BLOCKS + 49)
@@ -144,20 +145,34 @@ async def test_what_the_disk_still_has_arrives_and_what_it_lost_is_told(
 
 
 async def test_an_end_that_went_back_gives_no_sequence_out_twice(
-    hub: Hub, hub_bus: Bus, tmp_path: Path
+    remote: LeafRemote, hub_bus: Bus, tmp_path: Path
 ) -> None:
     """The hub has taken all when the leaf loses its end; what comes then still reaches the hub, once."""
     store = tmp_path / "leaf"
     await add_source(hub_bus, "UNS", "press", "acme/lyon")
-    before = await fill(store, hub.remote)
-    async with Leaf("press", store, hub.remote, sync="1s"):
+    before = await fill(store, remote)
+    async with Leaf("press", store, remote, sync="1s"):
         await taken(hub_bus, BLOCKS - 1)
     folder, blocks = files(store)
     (folder / "index.db").unlink()
     cut(blocks[-1])
-    async with Leaf("press", store, hub.remote, sync="1s") as leaf, await leaf.connect("test") as bus:
+    async with Leaf("press", store, remote, sync="1s") as leaf, await leaf.connect("test") as bus:
         publisher, record = await come_back(leaf, bus)
         assert publisher.leaf != before
         assert record.lost > 0
         got = await taken(hub_bus, BLOCKS + 49)
         assert got == [(before, n) for n in range(BLOCKS)] + [(publisher.leaf, n) for n in range(50)]
+
+
+async def test_a_first_message_that_cannot_be_read_stops_nothing(
+    remote: LeafRemote, hub_bus: Bus, tmp_path: Path
+) -> None:
+    """The hub takes all that is behind it."""
+    store = tmp_path / "leaf"
+    before = await fill(store, count=20)
+    flip(files(store)[1][0], 200)
+    async with Leaf("press", store, remote, sync="1s") as leaf, await leaf.connect("test") as bus:
+        await come_back(leaf, bus)
+        await add_source(hub_bus, "UNS", "press", "acme/lyon")
+        got = await taken(hub_bus, BLOCKS + 49)
+        assert got == [(before, n) for n in range(1, 70)]

@@ -12,7 +12,6 @@ from fluxrig.bus import (
     Consumer,
     Hub,
     Leaf,
-    LeafRemote,
     Parcel,
     Publisher,
     Stored,
@@ -21,8 +20,10 @@ from fluxrig.bus import (
     stream_state,
 )
 from fluxrig.bus.sources import restart_source
+from fluxrig.identity import certificates
 
 from .ledger import assert_gap_free, read_all, take
+from .trusted import Operator
 
 
 async def test_what_the_leaf_stored_comes_out_of_the_hub_in_order(
@@ -94,7 +95,7 @@ async def test_hub_and_leaf_killed_together(hub: Hub, hub_bus: Bus, linked: tupl
 
 
 async def test_leaves_do_not_see_each_other(
-    hub: Hub, hub_bus: Bus, linked: tuple[Leaf, Bus], tmp_path: Path
+    hub: Hub, hub_bus: Bus, linked: tuple[Leaf, Bus], operator: Operator, tmp_path: Path
 ) -> None:
     """What one leaf stores is in no other leaf, and in the hub once; sources added together all stay."""
     _, bus = linked
@@ -102,7 +103,9 @@ async def test_leaves_do_not_see_each_other(
     async with AsyncExitStack() as stack:
         buses = {"press": bus}
         for rack in racks:
-            leaf = await stack.enter_async_context(Leaf(rack, tmp_path / rack, hub.remote, sync="1s"))
+            leaf = await stack.enter_async_context(
+                Leaf(rack, tmp_path / rack, operator.remote(hub, rack), sync="1s")
+            )
             buses[rack] = await stack.enter_async_context(await leaf.connect("test"))
             await ensure_leaf_streams(buses[rack], rack, leaf.store_dir)
         await asyncio.gather(*(add_source(hub_bus, "UNS", rack, f"acme/{rack}") for rack in racks))
@@ -166,13 +169,13 @@ async def test_a_new_prefix_takes_nothing_twice(hub: Hub, hub_bus: Bus, linked: 
 
 
 async def test_a_rack_that_comes_late_brings_what_it_has(
-    hub: Hub, hub_bus: Bus, linked: tuple[Leaf, Bus], tmp_path: Path
+    hub: Hub, hub_bus: Bus, linked: tuple[Leaf, Bus], operator: Operator, tmp_path: Path
 ) -> None:
     """A Rack that ran alone is taken from its first message, though the hub holds others' already."""
     await Publisher(linked[1], "UNS").store(parcels(0, 10))
     await hub_holds(hub_bus, 10)
     async with (
-        Leaf("late", tmp_path / "late", hub.remote, sync="1s") as leaf,
+        Leaf("late", tmp_path / "late", operator.remote(hub, "late"), sync="1s") as leaf,
         await leaf.connect("test") as bus,
     ):
         await ensure_leaf_streams(bus, "late", leaf.store_dir)
@@ -232,15 +235,38 @@ async def test_a_source_restarted_under_load_takes_all_once(hub_bus: Bus, linked
     assert numbers(await read_all(hub_bus, "UNS")) == list(range(3000))
 
 
-async def test_a_leaf_with_a_wrong_token_is_kept_out(hub: Hub, hub_bus: Bus, tmp_path: Path) -> None:
-    """A leaf that shows another token stores for itself, and the hub gets nothing of it."""
-    wrong = LeafRemote(hub.remote.host, hub.remote.port, "wrong")
-    async with Leaf("press", tmp_path / "leaf", wrong, sync="1s") as leaf, await leaf.connect("test") as bus:
+async def test_a_leaf_of_another_authority_is_kept_out(
+    hub: Hub, hub_bus: Bus, operator: Operator, tmp_path: Path
+) -> None:
+    """A leaf whose certificate another authority issued stores for itself, and the hub gets nothing of it."""
+    stranger = operator.remote(hub, ca=certificates.make_ca("test"))
+    async with (
+        Leaf("press", tmp_path / "leaf", stranger, sync="1s") as leaf,
+        await leaf.connect("test") as bus,
+    ):
         await ensure_leaf_streams(bus, "press", leaf.store_dir)
         await add_source(hub_bus, "UNS", "press", "acme/lyon")
         await Publisher(bus, "UNS").store(parcels(0, 10))
         async with asyncio.timeout(10):
-            while "Authorization Violation" not in (leaf.store_dir / "server.log").read_text():  # noqa: ASYNC110
+            while "signed by unknown authority" not in (hub.store_dir / "server.log").read_text():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-    assert (await stream_state(hub_bus, "UNS")).messages == 0
-    assert "wrong" not in repr(wrong)
+        assert (await stream_state(hub_bus, "UNS")).messages == 0
+        await leaf.dial(operator.remote(hub))
+        await hub_holds(hub_bus, 10)
+
+
+async def test_a_hub_and_a_leaf_take_new_certificates_without_a_cut(
+    hub: Hub, hub_bus: Bus, linked: tuple[Leaf, Bus], operator: Operator
+) -> None:
+    """Both ends show new certificates from the next connection on; the one that is up stays."""
+    leaf, bus = linked
+    await Publisher(bus, "UNS").store(parcels(0, 10))
+    await hub_holds(hub_bus, 10)
+    await hub.believe(operator.renewed())
+    await leaf.dial(operator.remote(hub))
+    await Publisher(bus, "UNS").store(parcels(10, 10))
+    await hub_holds(hub_bus, 20)
+    log = (hub.store_dir / "server.log").read_text()
+    assert log.count("Leafnode connection created") == 1
+    assert hub.restarts == leaf.restarts == 0
+    assert await asyncio.to_thread(operator.served, hub) == operator.shown

@@ -18,6 +18,7 @@ from fluxrig.bus import Bus, Hub, Leaf, Parcel, Publisher, Token, ensure_leaf_st
 from fluxrig.errors import BusUnavailable, ServerError
 
 from .ledger import assert_gap_free, read_all
+from .trusted import Operator
 
 
 async def until(condition: Callable[[], bool], wait_s: float = 20.0) -> None:
@@ -74,7 +75,7 @@ async def test_stop_ends_the_child_and_removes_the_token(tmp_path: Path) -> None
 
 async def test_it_listens_on_loopback_alone_and_asks_for_the_token(hub: Hub) -> None:
     """No port of it is open to another machine, and a wrong token is refused."""
-    ports = {int(hub.url.rpartition(":")[2]), hub.remote.port}
+    ports = {int(hub.url.rpartition(":")[2]), hub.leaf_address[1]}
     rows = [line.split() for line in proc("net", "tcp").splitlines()[1:]]
     listening = {(row[1][:8], int(row[1][9:], 16)) for row in rows if row[3] == "0A"}
     assert {host for host, port in listening if port in ports} == {"0100007F"}
@@ -127,13 +128,16 @@ async def test_the_child_dies_with_a_parent_killed_by_9(tmp_path: Path) -> None:
     await parent.wait()
 
 
-async def test_a_port_in_use_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_one_clear_error(tmp_path: Path, operator: Operator) -> None:
     """It names the port and what to do; nothing is left running, and the store is free again."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        for server in (Leaf("press", tmp_path, client_port=port), Hub(tmp_path, leaf_port=port)):
+        for server in (
+            Leaf("press", tmp_path, client_port=port),
+            Hub(tmp_path, operator.trust, leaf_port=port),
+        ):
             with pytest.raises(
                 ServerError, match=f"127.0.0.1:{port}: Address already in use; stop what uses"
             ):

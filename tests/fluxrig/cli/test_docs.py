@@ -153,7 +153,7 @@ def test_the_rack_file_is_documented() -> None:
         "uns",
         "snake",
         "mixer",
-        "token_file",
+        "join",
         "kind",
         "process_timeout",
         "wire",

@@ -20,7 +20,7 @@ def rackfile(tmp_path: Path, good: str) -> Path:
 
 @pytest.fixture
 def linked(rackfile: Path) -> Path:
-    rackfile.write_text(f"{rackfile.read_text()}snake: {{mixer: mixer.acme.example, token_file: token}}\n")
+    rackfile.write_text(f"{rackfile.read_text()}snake: {{join: token}}\n")
     token = rackfile.parent / "token"
     token.write_text(f"{TOKEN}\n")
     token.chmod(0o600)
@@ -73,56 +73,23 @@ def test_a_huge_file_is_not_read(tmp_path: Path, catalog, monkeypatch) -> None:
     assert faults(path, catalog) == ["0:0: the file has 100,000,000 bytes; a Rack file has at most 1,048,576"]
 
 
-def test_token_from_a_file(linked: Path, catalog) -> None:
-    """The token file stands beside the Rack file, wherever the command was run."""
-    assert load(linked, catalog, {}).snake.token == TOKEN
+def test_the_join_token_stands_beside_the_rack_file(linked: Path, catalog) -> None:
+    """Its path begins at the Rack file, wherever the command was run; it is read when it is needed."""
+    snake = load(linked, catalog, {}).snake
+    assert (snake.join_file, snake.join) == (linked.parent / "token", "")
 
 
-def test_token_from_the_environment(linked: Path, catalog) -> None:
-    """Without a token file the environment has the token."""
-    linked.write_text(linked.read_text().replace(", token_file: token", ""))
-    assert load(linked, catalog, {"FLUXRIG_SNAKE_TOKEN": TOKEN}).snake.token == TOKEN
+def test_the_join_token_from_the_environment(linked: Path, catalog) -> None:
+    """The environment may have it; checking a file needs none; no log shows it."""
+    environ = {"FLUXRIG_JOIN": f" {TOKEN}\n"}
+    spec = load(linked, catalog, environ)
+    assert spec.snake.join == TOKEN
+    assert TOKEN not in repr(spec)
+    assert load(linked, catalog, environ, secrets=False).snake.join == ""
 
 
-def test_checking_needs_no_token(linked: Path, catalog) -> None:
-    """A file can be checked on a machine that must not have the token."""
-    (linked.parent / "token").unlink()
-    assert load(linked, catalog, {}, secrets=False).snake.token == ""
-
-
-def test_no_token_is_printed(linked: Path, catalog) -> None:
-    """A Rack can be logged without its token."""
-    assert TOKEN not in repr(load(linked, catalog, {}))
-
-
-@pytest.mark.parametrize(
-    ("content", "mode", "fault"),
-    [
-        ("", 0o600, "'token' is empty"),
-        (" \n", 0o600, "'token' is empty"),
-        (TOKEN, 0o644, "'token' is open to everyone on this machine; run chmod 600"),
-        (f"{TOKEN} {TOKEN}", 0o600, "'token' holds no token: a token is one word"),
-        (f"{TOKEN}\n{TOKEN}", 0o600, "'token' holds no token"),
-        (TOKEN * 1000, 0o600, "'token' holds no token"),
-        ("\udcff", 0o600, "'token' holds no token"),
-    ],
-)
-def test_bad_token_files(linked: Path, catalog, content: str, mode: int, fault: str) -> None:
-    """A token file that is empty, open to all or no token is a fault that does not repeat it."""
-    token = linked.parent / "token"
-    token.write_bytes(content.encode(errors="surrogateescape"))
-    token.chmod(mode)
+def test_a_link_is_asked_for_in_words(linked: Path, catalog) -> None:
+    """`snake:` with nothing behind it is neither a link nor none."""
+    linked.write_text(linked.read_text().replace("snake: {join: token}", "snake:"))
     [found] = faults(linked, catalog)
-    assert found.startswith("13:1: the token file ")
-    assert fault in found
-
-
-def test_token_files_that_are_none(linked: Path, catalog) -> None:
-    """A missing token file, or a directory in its place, is a fault."""
-    token = linked.parent / "token"
-    token.unlink()
-    assert faults(linked, catalog) == [
-        "13:1: the token file 'token' cannot be read: no such file or directory"
-    ]
-    token.mkdir()
-    assert faults(linked, catalog) == ["13:1: the token file 'token' is not a regular file"]
+    assert "write snake: {} for a link to the Mixer, or leave it out" in found

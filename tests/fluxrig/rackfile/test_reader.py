@@ -54,7 +54,7 @@ def test_a_wire_with_settings(passes, good) -> None:
 def test_mixer_address(passes, good, address: str, host: str, port: int) -> None:
     """The Mixer is a host or host:port, IPv6 in brackets."""
     snake = passes(f"{good}snake: {{mixer: {address}}}\n").snake
-    assert (snake.host, snake.port, snake.token) == (host, port, "")
+    assert (snake.host, snake.port, snake.join, snake.join_file) == (host, port, "", None)
 
 
 FAULTS = {

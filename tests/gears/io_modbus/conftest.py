@@ -11,7 +11,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from fluxrig.testing import Workbench, context
 from gears.io_modbus.config import Config
 from gears.io_modbus.gear import IoModbus
-from gears.io_modbus.line import Lost
+from gears.io_modbus.terms import Lost
 
 UNIT = 1
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -155,7 +155,7 @@ class Rig:
     async def until(self, condition):
         """Wait until a message satisfies the condition, and give the first that does."""
         seen = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 for message in self.out[seen:]:
                     seen += 1
@@ -164,7 +164,7 @@ class Rig:
                 await self.bench.wait_for(seen + 1)
 
     async def until_true(self, condition):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - the peers' state has no event to wait for
                 await asyncio.sleep(0.005)
 

@@ -223,6 +223,11 @@ def server_context(certificate, key):
 SERVERS = {"tcp": ModbusTcpServer, "tls": ModbusTlsServer, "udp": ModbusUdpServer}
 
 
+def framed(body):
+    """Add the checksum that RTU has, by pymodbus's reckoning."""
+    return body + FramerRTU.compute_CRC(body).to_bytes(2, "big")
+
+
 class SerialUnits:
     """Units of a serial line. Each answers one request after the other, as late as `delay_s` says.
 
@@ -259,8 +264,7 @@ class SerialUnits:
             if delay_s is None or answer is None:
                 continue
             await asyncio.sleep(delay_s)
-            body = bytes([unit]) + answer
-            self.say(body + FramerRTU.compute_CRC(body).to_bytes(2, "big"))
+            self.say(framed(bytes([unit]) + answer))
 
     def _answer(self, unit, function, start, count):
         if function == 8:

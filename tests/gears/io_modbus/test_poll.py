@@ -9,8 +9,8 @@ from fluxrig.modbus.address import Address
 from fluxrig.modbus.pdu import Refusal
 from fluxrig.modbus.plan import plan
 from fluxrig.modbus.tag import Tag
-from gears.io_modbus.line import Answer
 from gears.io_modbus.poll import MAX_HALVINGS, RETRY_ILLEGAL_NS, Poller
+from gears.io_modbus.terms import Answer
 
 
 class Map:

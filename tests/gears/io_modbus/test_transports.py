@@ -1,6 +1,8 @@
 """Every transport against a real server: values come, writes arrive, a peer that goes is found again."""
 
 import asyncio
+import socket
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -125,6 +127,24 @@ async def test_a_serial_line_that_is_not_there_is_told_and_found(poll, tmp_path)
     await rig.stop()
     await bridge.stop()
     await server.shutdown()
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_datagram_that_nobody_takes_leaves_no_socket_behind(poll, monkeypatch):
+    """The system says that nobody listens there; however often that is, the sockets are closed."""
+    monkeypatch.setattr("gears.io_modbus.unit.LONGEST_WAIT_S", 0.01)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    rig = await poll(0, {"n": {"at": "holding/0"}}, endpoint=f"udp://127.0.0.1:{port}")
+    await rig.until_true(lambda: len(rig.losses) >= 2)
+    before = open_files()
+    await rig.until_true(lambda: len(rig.losses) >= 12)
+    assert open_files() <= before + 2
+    assert {loss.reason for loss in rig.losses} == {"disconnected"}
 
 
 @pytest.mark.parametrize("endpoint", ["tls"], indirect=True)

@@ -6,9 +6,9 @@ import pytest
 
 from gears.io_modbus.config import Config
 from gears.io_modbus.device import device_of
-from gears.io_modbus.line import Lost
 from gears.io_modbus.metrics import Metrics
 from gears.io_modbus.poll import Query
+from gears.io_modbus.terms import Lost
 from gears.io_modbus.unit import FIRST_WAIT_S, LONGEST_WAIT_S, PROBE_SHARE, Unit
 
 DEVICES = {f"u{unit}": {"unit": unit, "tags": {"n": {"at": "holding/0"}}} for unit in range(1, 9)}

@@ -287,6 +287,34 @@ def test_scan(wire, hours):
     assert len(scans[0]["functions"]) == 5
 
 
+@pytest.mark.parametrize("code", ["address_scan", "unit_scan"])
+def test_scans_of_addresses_and_units(wire, code):
+    """Many addresses that are refused, or units that nobody reaches, are a scan: once, not each time."""
+    tape, units = wire.Tape(), code == "unit_scan"
+    for again in range(3):
+        for n in range(20):
+            request = struct.pack(">BHH", 3, 0 if units else 100 * n, 1)
+            ask(wire, tape, 20 * again + n, request, b"\x83\x0b" if units else b"\x83\x02", n if units else 1)
+    found = [data for data in wire.anomalies(wire.sniff(tape.packets)) if data["code"].endswith("_scan")]
+    assert [(data["code"], data["severity"], data["count"]) for data in found] == [
+        (code, "high", count + 1) for count in range(len(found))
+    ]
+    assert found[0]["units" if units else "addresses"] == [*range(8)] if units else [*range(0, 1600, 100)]
+    assert len(found) == (2 if units else 1)
+
+
+def test_silent_units(wire):
+    """Units that never answer are told as a scan as well; one that is polled in vain is none."""
+    tape = wire.Tape()
+    for n in range(10):
+        tape.send(0, wire.read_request(n, 0, 1, unit=n))
+        tape.send(0, wire.read_request(100 + n, 0, 1, unit=99))
+    tape.connect()
+    tape.packets = later(tape.packets[:-3], 0) + later(tape.packets[-3:], 60 * S)
+    found = wire.anomalies(wire.sniff(tape.packets))
+    assert [data["code"] for data in found] == ["unit_scan"]
+
+
 def test_usual_refusals_are_no_scan(wire):
     """A client that asks for the same function again and again, refused each time, does not scan."""
     tape = wire.Tape()

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import zlib
 
 import pytest
 
@@ -129,6 +130,75 @@ async def test_follow_folder(wire, tmp_path):
         await running.exchanges(wire, 10)
         (tmp_path / "tap2.pcap").write_bytes(wire.pcap_bytes(packets[23:]))
         assert len(await running.exchanges(wire, 20)) == 20
+
+
+async def test_follow_gzip(wire, tmp_path):
+    """A compressed file that grows gives what its writer has flushed."""
+    data = wire.pcap_bytes(wire.plant_tape(20).packets)
+    path, packer = tmp_path / "growing.pcap.gz", zlib.compressobj(wbits=31)
+    path.write_bytes(packer.compress(data[:1000]) + packer.flush(zlib.Z_SYNC_FLUSH))
+    async with Running(Config(file=path, follow=True)) as running:
+        assert 1 <= len(await running.exchanges(wire, 1)) < 20
+        with path.open("ab") as file:
+            file.write(packer.compress(data[1000:]) + packer.flush(zlib.Z_FINISH))
+        assert len(await running.exchanges(wire, 20)) == 20
+
+
+@pytest.mark.parametrize("kept", [0, 10, 1000])
+async def test_follow_truncated(wire, tmp_path, kept):
+    """A followed file that is cut and written anew in place is read anew, also one cut within a packet."""
+    packets = wire.plant_tape(20).packets
+    path = tmp_path / "tap.pcap"
+    path.write_bytes(wire.pcap_bytes(packets[:23]) + bytes(5))
+    async with Running(Config(file=path, follow=True)) as running:
+        await running.exchanges(wire, 10)
+        with path.open("r+b") as file:
+            file.truncate(0)
+            file.write(wire.pcap_bytes(packets[23:])[:kept])
+            file.flush()
+            await asyncio.sleep(0.1)
+            file.write(wire.pcap_bytes(packets[23:])[kept:])
+            file.flush()
+            found = await running.exchanges(wire, 20)
+        await running.stop()
+    assert [one["status"] for one in found] == ["ok"] * 20
+    assert {one["code"] for one in wire.anomalies(running.bench.out)} == {"capture_damaged"}
+
+
+async def test_follow_half_a_packet(wire, tmp_path):
+    """A file that ends within a packet costs that packet when its successor comes, and is told."""
+    packets = wire.plant_tape(20).packets
+    path = tmp_path / "tap.pcap"
+    path.write_bytes(wire.pcap_bytes(packets[:24])[:-7])
+    async with Running(Config(file=path, follow=True)) as running:
+        await running.exchanges(wire, 10)
+        path.unlink()
+        path.write_bytes(wire.pcap_bytes(packets[24:]))
+        found = await running.exchanges(wire, 20)
+        await running.stop()
+    assert [one["status"] for one in found].count("ok") == 19
+    assert {one["code"] for one in wire.anomalies(running.bench.out)} == {"capture_damaged", "gap"}
+    assert wire.counters(running.bench.out)["packets"] == len(packets) - 1
+
+
+@pytest.mark.parametrize("anew", ["cut", "removed"])
+async def test_follow_ring_of_files(wire, tmp_path, anew):
+    """A ring of files whose names come again, as tcpdump -W makes it, is read round after round."""
+    packets = wire.plant_tape(60).packets
+    rounds = [packets[:23], packets[23:43], packets[43:63], packets[63:83], packets[83:103], packets[103:]]
+    async with Running(Config(file=tmp_path, follow=True)) as running:
+        for number, part in enumerate(rounds):
+            path = tmp_path / f"tap{number % 2}.pcap"
+            if anew == "removed":
+                path.unlink(missing_ok=True)
+                await asyncio.sleep(0.1)
+            path.write_bytes(wire.pcap_bytes(part)[: 24 if number else None])
+            if number:
+                await asyncio.sleep(0.1)
+                with path.open("ab") as file:
+                    file.write(wire.pcap_bytes(part)[24:])
+            found = await running.exchanges(wire, 10 * (number + 1))
+    assert [one["status"] for one in found] == ["ok"] * 60
 
 
 async def test_follow_conforms(wire, tmp_path):

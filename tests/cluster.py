@@ -1,0 +1,128 @@
+"""A NATS cluster of three on loopback, as a large site runs its own: operator mode, JetStream, TLS leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fluxrig.bus import binary
+from fluxrig.identity import certificates
+from fluxrig.identity.jwt import account_jwt, credentials, operator_jwt, user_jwt
+from fluxrig.identity.nkey import KeyPair, Kind
+from tests.processes import free_port
+
+NODES: Final = 3
+HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    client: int
+    routes: int
+    leaf: int
+
+    @classmethod
+    def free(cls) -> Ports:
+        return cls(free_port(), free_port(), free_port())
+
+
+class Cluster:
+    """The nodes, each of which can be killed and started again."""
+
+    def __init__(self, folder: Path, trusted_by_leaf_port: Path) -> None:
+        self.folder = folder
+        self.account = KeyPair.create(Kind.ACCOUNT)
+        self.ports = [Ports.free() for _ in range(NODES)]
+        self.ca = certificates.make_ca("the site's own authority")
+        self._operator, self._system = KeyPair.create(Kind.OPERATOR), KeyPair.create(Kind.ACCOUNT)
+        self._trusted = trusted_by_leaf_port
+        self._nodes: dict[int, subprocess.Popen[bytes]] = {}
+        folder.mkdir()
+        self._write("ca.pem", certificates.to_pem(self.ca.certificate))
+        certificate, key = certificates.issue_server(self.ca, [HOST], 86_400)
+        self._write("leaf.pem", certificates.to_pem(certificate))
+        self._write("leaf.key", certificates.key_to_pem(key))
+        user = KeyPair.create(Kind.USER)
+        self._write("mixer.creds", credentials(user_jwt(user.public, "mixer", self.account), user).encode())
+        self._write("account.nk", self.account.seed)
+
+    @property
+    def urls(self) -> str:
+        return ",".join(f"nats://{HOST}:{ports.client}" for ports in self.ports)
+
+    @property
+    def leaf_addresses(self) -> list[str]:
+        return [f"{HOST}:{ports.leaf}" for ports in self.ports]
+
+    def start(self, node: int) -> None:
+        config = self.folder / f"node-{node}.conf"
+        config.write_text(json.dumps(self._config(node)), "utf-8")
+        with (self.folder / f"node-{node}.err").open("ab") as stderr:
+            self._nodes[node] = subprocess.Popen([binary.find(), "-c", config], stderr=stderr)
+
+    def kill(self, node: int) -> None:
+        """Kill a node with -9."""
+        process = self._nodes.pop(node)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def _config(self, node: int) -> dict[str, Any]:
+        own = self.ports[node]
+        accounts = {
+            self.account.public: account_jwt(self.account.public, "plant", self._operator),
+            self._system.public: account_jwt(self._system.public, "system", self._operator, jetstream=False),
+        }
+        return {
+            "server_name": f"node-{node}",
+            "host": HOST,
+            "port": own.client,
+            "max_payload": 8 << 20,
+            "operator": operator_jwt(self._operator, "site", self._system.public),
+            "system_account": self._system.public,
+            "resolver": "MEMORY",
+            "resolver_preload": accounts,
+            "log_file": str(self.folder / f"node-{node}.log"),
+            "jetstream": {"store_dir": str(self.folder / f"node-{node}"), "domain": "site"},
+            "cluster": {
+                "name": "site",
+                "host": HOST,
+                "port": own.routes,
+                "routes": [f"nats-route://{HOST}:{ports.routes}" for ports in self.ports],
+            },
+            "leafnodes": {
+                "host": HOST,
+                "port": own.leaf,
+                "tls": {
+                    "cert_file": str(self.folder / "leaf.pem"),
+                    "key_file": str(self.folder / "leaf.key"),
+                    "ca_file": str(self._trusted),
+                    "verify": True,
+                    "min_version": "1.3",
+                },
+            },
+        }
+
+    def _write(self, name: str, data: bytes) -> None:
+        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+@contextmanager
+def cluster(folder: Path, trusted_by_leaf_port: Path) -> Iterator[Cluster]:
+    """Run one for the length of a `with`. Leaf ports take certificates of `trusted_by_leaf_port` (PEM)."""
+    one = Cluster(folder, trusted_by_leaf_port)
+    try:
+        for node in range(NODES):
+            one.start(node)
+        yield one
+    finally:
+        for node in list(one._nodes):
+            one.kill(node)
