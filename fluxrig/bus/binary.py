@@ -57,7 +57,7 @@ def version(path: Path) -> str:
             [path, "--version"],
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=30,
             check=False,
             stdin=subprocess.DEVNULL,
         )

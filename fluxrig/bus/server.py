@@ -85,9 +85,25 @@ class NatsServer:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Return when the server answers. ServerError, with nothing left running, says why not."""
+        """Return when the server answers. ServerError, with nothing left running, says why not.
+
+        On a full disk this waits for room: whoever starts it again and again would only fill a log, too.
+        """
         if self._supervisor is not None:
             return
+        while True:
+            try:
+                await self._start()
+            except ServerError as error:
+                if not self._is_full():
+                    raise
+                self._report(f"{error}; it goes on when there is room")
+                await self._room()
+            else:
+                break
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"nats-server {self.name}")
+
+    async def _start(self) -> None:
         await self._lock.acquire()
         try:
             self._reserve_ports()
@@ -96,7 +112,6 @@ class NatsServer:
         except BaseException:
             await self._clear_away()
             raise
-        self._supervisor = asyncio.create_task(self._supervise(), name=f"nats-server {self.name}")
 
     async def stop(self) -> None:
         """End the child and free the store. Twice is fine."""
@@ -240,9 +255,15 @@ class NatsServer:
         while not server_log.write_failed(said := server_log.tail(self._log_path, self._log_from)):  # noqa: ASYNC110
             await asyncio.sleep(_DISK_POLL_S)
         self._report(f"nothing is stored in {self.store_dir}: {server_log.explain(said)}")
-        while _free_bytes(self.store_dir) < _ROOM_BYTES:  # noqa: ASYNC110 - a disk signals nothing
-            await asyncio.sleep(_DISK_POLL_S)
+        await self._room()
         self.kill()
+
+    async def _room(self) -> None:
+        while self._is_full():  # noqa: ASYNC110 - a disk signals nothing
+            await asyncio.sleep(_DISK_POLL_S)
+
+    def _is_full(self) -> bool:
+        return _free_bytes(self.store_dir) < _ROOM_BYTES
 
     def _report(self, trouble: str) -> None:
         _log.warning("%s", trouble)

@@ -11,7 +11,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -109,20 +109,30 @@ def outage(one: Site) -> None:
 
 
 def leaf_disk_full(one: Site) -> None:
-    _fill(one, one.disks["state-line-1"])
+    with _full(one.disks["state-line-1"]):
+        one.pause(1.0, 3.0)
+
+
+def start_on_full_disk(one: Site) -> None:
+    """A Rack that is started again where there is no byte left waits for room."""
+    with _full(one.disks["state-line-1"]):
+        one.racks["line-1"].kill()
+        one.pause(1.0, 3.0)
 
 
 def hub_disk_full(one: Site) -> None:
-    _fill(one, one.disks["mixer/hub"])
+    with _full(one.disks["mixer/hub"]):
+        one.pause(1.0, 3.0)
 
 
-def _fill(one: Site, disk: Path) -> None:
-    """Leave no byte, for a while."""
+@contextmanager
+def _full(disk: Path) -> Iterator[None]:
+    """Leave no byte."""
     waste = disk / "waste"
     with suppress(OSError), waste.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(65536))
-    one.pause(1.0, 3.0)
+    yield
     waste.unlink()
 
 
@@ -167,6 +177,7 @@ FAULTS = [
     thin,
     outage,
     leaf_disk_full,
+    start_on_full_disk,
     hub_disk_full,
     clock_back,
     clock_ahead,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from fluxrig.cli.demo.children import Child, python_module
 from fluxrig.identity.address import Address
 from fluxrig.identity.join import JoinToken
 from fluxrig.rackfile import load
-from tests.processes import FLUXRIG, running
+from tests.processes import FLUXRIG, read_json, running, until
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("gears/*/example.yaml")])
@@ -54,18 +53,9 @@ def test_it_runs(file: Path, plant: str, tmp_path: Path) -> None:
     live = any(getattr(gear.config, "interface", None) for gear in spec.gears.values())
     if live and not may_capture():
         pytest.skip("this process has no right to capture (CAP_NET_RAW)")
-    command = (
-        *FLUXRIG,
-        "run",
-        str(file),
-        "--state",
-        str(tmp_path / "state"),
-        "--for",
-        "1s",
-        "--flush",
-        "100ms",
-    )
     report = tmp_path / "report"
+    places = ("--state", str(tmp_path / "state"), "--report", str(report))
+    command = (*FLUXRIG, "run", str(file), *places, "--flush", "100ms")
     environ = {
         "PRESS": f"tcp://{plant}",
         "PLC": plant,
@@ -73,10 +63,16 @@ def test_it_runs(file: Path, plant: str, tmp_path: Path) -> None:
         "FLUXRIG_JOIN": JoinToken(Address("127.0.0.1", 1), "00" * 32, "00" * 6, bytes(16)).encode(),
         "MIRROR": "lo",
     }
-    with running((*command, "--report", str(report)), tmp_path / "log", **environ) as rack:
-        code, _ = rack.wait()
+    speaks = any(gear.kind != "network_sniffer" for gear in spec.gears.values())
+
+    def at_work() -> bool:
+        gears = read_json(report).get("gears", {}).values()
+        return any(gear["out"] for gear in gears) if speaks else bool(gears)
+
+    with running(command, tmp_path / "log", **environ) as rack:
+        until(lambda: rack.process.poll() is not None or at_work(), "a message")
+        code, _ = rack.stop()
     assert code == 0, rack.said()
-    gears = json.loads(report.read_text())["gears"]
+    assert at_work()
+    gears = read_json(report)["gears"]
     assert all(gear["errors"] == 0 for gear in gears.values()), gears
-    if any(gear.kind != "network_sniffer" for gear in spec.gears.values()):
-        assert any(gear["out"] for gear in gears.values()), gears

@@ -90,8 +90,10 @@ def test_numbers_go_on_after_a_restart(rack: Running, rack_file: Path) -> None:
     """A Rack that was killed starts again on the same store and numbers on, without a gap."""
     rack.kill()
     before = read_json(rack_file.parent / "report")
-    with running(command(rack_file, "--for", "500ms", "--json"), rack_file.parent / "log2") as again:
-        code, out = again.wait()
+    (rack_file.parent / "report").unlink()
+    with running(command(rack_file, "--json"), rack_file.parent / "log2") as again:
+        until(lambda: read_json(rack_file.parent / "report").get("accepted"), "a message after the restart")
+        code, out = again.stop()
     assert code == 0, again.said()
     report = json.loads(out)
     assert report["leaf"] == before["leaf"]

@@ -1,6 +1,7 @@
 """A pymodbus server in a thread with an event loop of its own, for commands that run one too."""
 
 import asyncio
+import logging
 import threading
 
 import pytest
@@ -20,6 +21,7 @@ class Plant:
     UNITS = (1, 5)
 
     def __init__(self):
+        logging.getLogger("pymodbus.logging").disabled = True  # what it says is not the commands' output
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
