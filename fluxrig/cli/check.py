@@ -14,6 +14,7 @@ from fluxrig.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from fluxrig.rackfile import RackSpec
+    from fluxrig.rackfile.model import SnakeSpec
 
 
 def check(
@@ -47,9 +48,13 @@ def check(
 
 
 def _summary(spec: RackSpec) -> str:
-    link = f"Snake to {spec.snake.host}:{spec.snake.port}" if spec.snake else "no Snake"
+    link = _link(spec.snake) if spec.snake else "no Snake"
     return f"Rack {spec.name}: {_count(len(spec.gears), 'gear')}, {_count(len(spec.wires), 'wire')}, {link}"
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _link(snake: SnakeSpec) -> str:
+    return f"Snake to {snake.host}:{snake.port}" if snake.host else "Snake to where it is enrolled"

@@ -61,6 +61,16 @@ def test_a_good_file(fluxrig: Command, good: Path) -> None:
     assert fluxrig("check", good) == (0, f"{good}: ok (Rack bench: 2 gears, 1 wire, no Snake)\n", "")
 
 
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [("{}", "where it is enrolled"), ("{mixer: mixer.acme}", "mixer.acme:7422"), ("{mixer: 'm:1'}", "m:1")],
+)
+def test_a_link_is_told(fluxrig: Command, good: Path, link: str, said: str) -> None:
+    """Of a Rack with a link, where that leads."""
+    good.write_text(GOOD + f"snake: {link}\n")
+    assert fluxrig("check", good)[1] == f"{good}: ok (Rack bench: 2 gears, 1 wire, Snake to {said})\n"
+
+
 def test_faults_of_all_files_at_once(fluxrig: Command, good: Path, bad: Path, tmp_path: Path) -> None:
     """Every fault of every file is one line; the exit code is 2."""
     code, out, _ = fluxrig("check", bad, tmp_path / "none.yaml", good)
