@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fluxrig.duration import Seconds
 from fluxrig.modbus.address import WRITABLE_TABLES
-from fluxrig.modbus.encode import encode_value
+from fluxrig.modbus.encode import encode_value, shown
 from fluxrig.modbus.tag import Tag, Value
 from fluxrig.modbus.tag_config import Finite, TagConfig, fault
 
@@ -85,10 +85,10 @@ class PolledTag(TagConfig):
         if not self.write:
             return "the tag is read only; it needs write: true"
         if self.allowed is not None and value not in self.allowed:
-            return f"{value!r} is not one of the allowed values"
+            return f"{shown(value)} is not one of the allowed values"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if self.min is not None and not value >= self.min:
-                return f"{value!r} is below min {self.min:g}"
+                return f"{shown(value)} is below min {self.min:g}"
             if self.max is not None and not value <= self.max:
-                return f"{value!r} is above max {self.max:g}"
+                return f"{shown(value)} is above max {self.max:g}"
         return None

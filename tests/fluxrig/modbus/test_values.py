@@ -167,6 +167,10 @@ def test_nan_and_infinity_are_read_as_they_are_and_never_written(value):
         (tag("float32"), 1e39, "beyond"),
         (tag("float16"), 1e6, "beyond"),
         (tag("float32", scale=1e-300), 1e300, "too large"),
+        (tag("uint16", scale=1e-5), 1e308, "1e.308 is beyond what a uint16 can hold$"),
+        (tag("int64"), 10**60, "100.*00 is beyond"),
+        pytest.param(tag("bcd16"), -(10**5000), "thousands of digits is beyond", id="huge"),
+        pytest.param(tag("bool", at="coil"), 10**5000, "neither", id="huge bit"),
         (tag("uint16"), 1.5, "no whole number"),
         (tag("uint16"), "1", "no number"),
         (tag("uint16"), True, "no number"),
@@ -185,3 +189,24 @@ def test_a_value_that_has_no_place_is_refused_in_words(wanted, value, why):
     """Nothing is cut, wrapped or guessed."""
     with pytest.raises(ValueError, match=why):
         encode_value(wanted, value)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**1500), 2**1500) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(ANYTHING, tags(tables=("holding", "coil")))
+def test_whatever_a_message_brings_is_encoded_or_refused_in_a_few_words(value, wanted):
+    """There is no third way: nothing else is raised, and no error is longer than a line."""
+    told, encoded = "", None
+    try:
+        encoded = encode_value(wanted, value)
+    except ValueError as error:
+        told = str(error)
+    assert len(told) < 160
+    assert bool(told) != bool(encoded)
+    if encoded is not None:
+        assert len(encoded.payload) == (1 if wanted.at.table == "coil" else wanted.size * 2)

@@ -259,3 +259,14 @@ async def test_two_gears_that_write_one_register_undo_nothing_of_each_other(plan
     accounts = await asyncio.gather(*(write(rig, {f"b{n}": True}) for rig, n in asks))
     assert {account.data["status"] for _, [account] in accounts} == {"written"}
     assert await plant.server.async_getValues(1, 3, 40) == [0xFFFF]
+
+
+@pytest.mark.parametrize("value", [1e308, 10**400, -(10**5000)], ids=["float", "large", "huge"])
+async def test_a_number_beyond_all_bounds_is_refused_like_any(plant, poll, value):
+    """It stops nothing: the account says why, and polling goes on."""
+    tags = {"speed": {"at": "holding/10", "write": True, "scale": 1e-5}, "mode": TAGS["mode"]}
+    rig = await poll(plant.port, tags)
+    _, accounts = await write(rig, {"speed": value}, {"mode": value}, {"mode": 2})
+    told = [(account.data["tag"], account.data["status"]) for account in accounts]
+    assert told == [("speed", "refused"), ("mode", "refused"), ("mode", "written")]
+    await rig.until(lambda message: message.data == {"speed": 0.0, "mode": 2})
