@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fluxrig.bus import LEAF_PORT, Bus, Hub
+from fluxrig.bus import LEAF_PORT, Bus, Hub, limit_hub_streams
 from fluxrig.errors import FluxrigError
 from fluxrig.tasks import end, only_error
 from mixer.audit.writer import Roll
@@ -150,6 +150,7 @@ class Mixer:
         await self._door.open_project(name, bus)
         project = Project(name, bus, self._home.store, self._registry, self._options.roll)
         await project.open()
+        await limit_hub_streams(bus, self._folder.hub, len(self._home.authority.projects))
         await bus.serve(RENEW, self._enrolment.renew(name))
         self._projects[name] = project
         return project

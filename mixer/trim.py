@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from fluxrig.bus import Bus, stream_state, trim_source
+from fluxrig.bus import Bus, stream_limits, trim_source
 from fluxrig.errors import BusError
 
 KEEP_BYTES: Final = 1 << 30
-"""What the hub keeps of each stream all the same, for whoever reads along."""
-EVERY_S: Final = 60.0
+"""The most that the hub keeps of each stream all the same, for whoever reads along."""
+EVERY_S: Final = 2.0
 
 _log = logging.getLogger("fluxrig.mixer")
 
@@ -28,12 +28,14 @@ async def keep_trimming(
 ) -> None:
     """Trim the hub's streams of what is committed until cancelled. An outage of the hub only puts it off.
 
-    `racks` gives each Rack's name and UNS prefix.
+    `racks` gives each Rack's name and UNS prefix. Of a stream with a limit no more than a quarter of that
+    is kept: what is committed must not take the room of what is not.
     """
     while True:
         for stream in streams:
             try:
-                if (await stream_state(bus, stream)).bytes > keep_bytes:
+                used, limit = await stream_limits(bus, stream)
+                if used > (keep_bytes if limit < 0 else min(keep_bytes, limit // 4)):
                     await _trim(bus, racks(), stream, committed_seq(stream) + 1)
             except BusError as error:
                 _log.debug("can't trim %s now: %s", stream, error)

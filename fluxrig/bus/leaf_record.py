@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 RESERVE: Final = 4096
@@ -63,6 +64,7 @@ class LeafRecord:
     """Losses that are not in the stream as events yet."""
     holes: list[tuple[int, int]] = field(default_factory=list)
     """Runs of sequences within the stream that are known to be lost."""
+    _saving: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, path: Path) -> LeafRecord:
@@ -71,7 +73,7 @@ class LeafRecord:
             found: dict[str, Any] = json.loads(path.read_text("utf-8"))
             found["untold"] = [Loss(**one) for one in found["untold"]]
             found["holes"] = [(int(first), int(last)) for first, last in found["holes"]]
-            return cls(**{one.name: found[one.name] for one in fields(cls) if one.name in found}, path=path)
+            return cls(**{name: found[name] for name in _KEPT if name in found}, path=path)
         return cls(path)
 
     @property
@@ -80,9 +82,16 @@ class LeafRecord:
         return bool(self.leaf)
 
     def save(self, *, sync: bool = False) -> None:
-        """Replace the file. OSError when the disk refuses."""
-        told = asdict(self)
-        del told["path"]
+        """Replace the file. OSError when the disk refuses.
+
+        Threads take turns, so that no older record takes the place of one with more reserved.
+        """
+        with self._saving:
+            self._save(sync)
+
+    def _save(self, sync: bool) -> None:
+        told = {name: getattr(self, name) for name in _KEPT}
+        told["untold"] = [asdict(loss) for loss in self.untold]
         draft = self.path.with_name(f"{self.path.name}.new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -121,6 +130,9 @@ class LeafRecord:
     def begin(self, leaf: str) -> None:
         """Go on under another id, whose numbers start at 0."""
         self.leaf, self.next_number, self.front, self.confirmed = leaf, 0, 0, 0
+
+
+_KEPT: Final = [one.name for one in fields(LeafRecord) if one.name not in ("path", "_saving")]
 
 
 def boot_id() -> str:

@@ -109,7 +109,7 @@ async def _limit(bus: Bus, info: dict[str, Any], wanted: dict[str, Any]) -> None
     config, used = info["config"], info["state"]["bytes"]
     if wanted["discard"] == "new" and wanted["max_bytes"] < used:
         _log.warning(
-            "%s holds %s, more than the %s that it may: it takes nothing until the Mixer has some of it",
+            "%s holds %s, more than the %s that it may: it takes nothing until some of it is in Parquet",
             config["name"],
             format_size(used),
             format_size(wanted["max_bytes"]),
@@ -132,6 +132,19 @@ async def ensure_hub_streams(bus: Bus) -> None:
     """
     for name in SUBJECTS:
         await ensure_stream(bus, name)
+
+
+async def limit_hub_streams(bus: Bus, disk: Path, projects: int) -> None:
+    """Hold a project's streams to their part of the hub's disk, which `projects` of them share.
+
+    A stream that is full takes nothing until it is trimmed, and its sources go on where they were: what it
+    has no room for waits on the leaves. A full disk would stop all streams, also from being emptied.
+    """
+    for name in SUBJECTS:
+        info = await bus.api(f"STREAM.INFO.{name}")
+        room = (shutil.disk_usage(disk).free + info["state"]["bytes"]) // projects
+        share = max(room // (2 if name == UNS else 8), _SMALLEST_BYTES)
+        await _limit(bus, info, {"max_bytes": share, "discard": "new"})
 
 
 async def ensure_stream(bus: Bus, name: str, **config: Any) -> dict[str, Any]:
