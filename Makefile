@@ -33,6 +33,7 @@ bench: .venv/run.stamp
 	$(BIN)/fluxrig bench codec $(ARGS)
 	$(BIN)/fluxrig bench poll $(ARGS)
 	$(BIN)/fluxrig bench neighbour $(ARGS)
+	$(BIN)/fluxrig bench snake $(ARGS)
 
 docs: .venv/run.stamp
 	$(BIN)/fluxrig docs

@@ -67,12 +67,14 @@ class Hub(NatsServer):
         leaf_host: str = HOST,
         leaf_port: int = LEAF_PORT,
         sync: str = "always",
+        compression: str = COMPRESSION,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__("hub", store_dir, client_port=client_port, sync=sync, on_trouble=on_trouble)
         self._trust = trust
         self._leaf_host = leaf_host
         self._leaf_port = leaf_port
+        self._compression = compression
 
     @property
     def leaf_address(self) -> tuple[str, int]:
@@ -97,7 +99,7 @@ class Hub(NatsServer):
         leafnodes = {
             "host": host,
             "port": port,
-            "compression": COMPRESSION,
+            "compression": self._compression,
             "authorization": {"timeout": AUTH_TIMEOUT_S},
             "tls": self._trust.tls(),
         }

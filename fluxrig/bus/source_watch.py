@@ -12,7 +12,7 @@ import logging
 from typing import Any, Final
 
 from fluxrig.bus.connection import RACK_INBOXES, Bus
-from fluxrig.bus.sources import restart_source, source_api
+from fluxrig.bus.sources import restart_sources, source_api
 from fluxrig.bus.streams import SUBJECTS
 from fluxrig.errors import BusError
 
@@ -40,9 +40,10 @@ async def watch_sources(bus: Bus) -> None:
                     api for api in seen[stream] & before if (stream, api) not in tried
                 ]  # a new one gets a moment
                 answers = await asyncio.gather(*(_answers(bus, api) for api in silent))
-                for api in [api for api, there in zip(silent, answers, strict=True) if there]:
-                    tried[stream, api] = loop.time()
-                    await restart_source(bus, stream, api)
+                back = {api for api, there in zip(silent, answers, strict=True) if there}
+                tried |= {(stream, api): loop.time() for api in back}
+                if back:
+                    await restart_sources(bus, stream, back)
             except BusError as error:
                 _log.debug("sources of %s can't be watched: %s", stream, error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Collection
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -54,14 +55,17 @@ async def trim_source(bus: Bus, stream: str, rack: str, prefix: str, before_seq:
             await bus.api(f"STREAM.PURGE.{stream}", {"filter": subject, "seq": seq})
 
 
-async def restart_source(bus: Bus, stream: str, api: str) -> None:
-    """Take the source with that API prefix (`$JS.<rack>.API`) out and put it back, exactly as it was."""
+async def restart_sources(bus: Bus, stream: str, apis: Collection[str]) -> None:
+    """Take the sources with these API prefixes (`$JS.<rack>.API`) out and put them back as they were.
+
+    All at once: each change of a stream with many sources takes the hub some 100 ms.
+    """
     async with _locks.setdefault(bus, asyncio.Lock()):
         info = await _put_back(bus, await bus.api(f"STREAM.INFO.{stream}"))
-        out = [one for one in _sources(info) if source_api(one) == api]
+        out = [one for one in _sources(info) if source_api(one) in apis]
         if out:
             metadata = info["config"].get("metadata", {}) | {_RESTARTING: json.dumps(out)}
-            rest = [one for one in _sources(info) if source_api(one) != api]
+            rest = [one for one in _sources(info) if source_api(one) not in apis]
             await _put_back(
                 bus,
                 await bus.api(

@@ -6,6 +6,7 @@ from fluxrig.cli.bench.audit import audit
 from fluxrig.cli.bench.codec import codec
 from fluxrig.cli.bench.neighbour import neighbour
 from fluxrig.cli.bench.poll import poll
+from fluxrig.cli.bench.snake import snake
 from fluxrig.cli.bench.sniff import sniff
 
 app = typer.Typer(name="bench", help="Measure fluxrig on this machine.", no_args_is_help=True)
@@ -20,4 +21,5 @@ app.command()(audit)
 app.command()(codec)
 app.command()(neighbour)
 app.command()(poll)
+app.command()(snake)
 app.command()(sniff)

@@ -19,7 +19,7 @@ from fluxrig.bus import (
     ensure_leaf_streams,
     stream_state,
 )
-from fluxrig.bus.sources import restart_source
+from fluxrig.bus.sources import restart_sources
 from fluxrig.identity import certificates
 
 from .ledger import assert_gap_free, read_all, take
@@ -225,7 +225,7 @@ async def test_a_source_restarted_under_load_takes_all_once(hub_bus: Bus, linked
     await add_source(hub_bus, "UNS", "press", "acme")
     task = asyncio.create_task(publisher.store(parcels(0, 3000)))
     for _ in range(10):
-        await restart_source(hub_bus, "UNS", "$JS.press.API")
+        await restart_sources(hub_bus, "UNS", {"$JS.press.API"})
     config = (await hub_bus.api("STREAM.INFO.UNS"))["config"]
     metadata = config["metadata"] | {"fluxrig.restarting": json.dumps(config["sources"])}
     await hub_bus.api("STREAM.UPDATE.UNS", config | {"sources": [], "metadata": metadata})
