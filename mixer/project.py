@@ -109,7 +109,7 @@ class Project:
 
     def _committed(self, rack: Rack) -> dict[str, int]:
         return {
-            stream: 1 + self._store.safe(stream, self.name).marks.get(leaf, -1)
+            stream: 1 + self._store.safe(stream, self.name).marks.of(rack.rack, leaf)
             for stream, leaf in rack.leaves.items()
             if stream in STREAMS
         }

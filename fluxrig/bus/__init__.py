@@ -7,6 +7,7 @@ watch_sources                 has the hub go on at once with a leaf that is back
 Publisher, Parcel             store in a leaf's stream: each once, in order
 LeafLimits, LeafRecord, Loss  how much a leaf keeps, and what it lost or dropped
 Consumer, Stored              read the hub's stream: each once, in order
+Source, mark_of               which Rack's leaf a message came from, as the hub says
 """
 
 from fluxrig.bus.auth import Auth, Credentials, Token
@@ -17,6 +18,7 @@ from fluxrig.bus.leaf import Leaf, LeafRemote
 from fluxrig.bus.leaf_record import LeafRecord, Loss
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
 from fluxrig.bus.server import NatsServer
+from fluxrig.bus.source_header import Source, mark_of
 from fluxrig.bus.source_watch import watch_sources
 from fluxrig.bus.sources import add_source, trim_source
 from fluxrig.bus.streams import (
@@ -51,6 +53,7 @@ __all__ = [
     "NatsServer",
     "Parcel",
     "Publisher",
+    "Source",
     "Stored",
     "StreamState",
     "Token",
@@ -59,6 +62,7 @@ __all__ = [
     "ensure_hub_streams",
     "ensure_leaf_streams",
     "limit_hub_streams",
+    "mark_of",
     "mend_leaf_streams",
     "record_path",
     "stream_limits",

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fluxrig.bus.auth import Auth
+from fluxrig.bus.headers import parse_block
 from fluxrig.errors import BusError, BusUnavailable
 
 MAX_PAYLOAD_BYTES: Final = 8 << 20
@@ -40,12 +41,19 @@ class ApiError(BusError):
         self.code = int(error.get("err_code", 0))
 
 
+class _Client(Client):
+    """Reads headers by itself: nats-py ends its connection, for good, over some that a Rack can make."""
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        return parse_block(headers) if headers else None
+
+
 class Bus:
     """A connection. Made by `connect`, ended by `close`; it also closes as `async with`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.nats = Client()
+        self.nats: Client = _Client()
         self.epoch = 0
         self._up = asyncio.Event()
         self._on_lost: set[Callable[[], object]] = set()

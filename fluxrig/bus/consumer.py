@@ -15,6 +15,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from fluxrig.bus.connection import MAX_PAYLOAD_BYTES, ApiError, Bus
+from fluxrig.bus.headers import SOURCE
+from fluxrig.bus.source_header import Source, parse_source
 from fluxrig.errors import BusUnavailable
 
 MAX_ACK_PENDING: Final = 1_000_000
@@ -31,13 +33,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One message of a stream. `time_ns` is when this stream stored it, ns since the Unix epoch."""
+    """One message of a stream. `time_ns` is when this stream stored it, ns since the Unix epoch.
+
+    `source`, the source of the stream that brought it, is the server's word; `headers` are its maker's.
+    """
 
     seq: int
     subject: str
     payload: bytes
     headers: Mapping[str, str]
     time_ns: int
+    source: Source | None = None
 
 
 class Consumer:
@@ -190,7 +196,9 @@ class Consumer:
             self._fail(f"delivery {delivery} of message {seq} came where {self._delivery} was due")
             return
         self._next_seq = seq + 1
-        stored = Stored(seq, message.subject, message.data, message.headers or {}, time_ns)
+        headers = message.headers or {}
+        source = parse_source(headers.get(SOURCE, ""))
+        stored = Stored(seq, message.subject, message.data, headers, time_ns, source)
         self._ready.append((stored, message.reply))
         if pending == 0 or self._pull.left == 0:
             self._arrived.set()

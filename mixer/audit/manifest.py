@@ -62,7 +62,7 @@ class Commit:
     """When it was written, UTC."""
     files: tuple[FileEntry, ...]
     marks: dict[str, int] = field(default_factory=dict)
-    """By leaf: the number of its last message in here."""
+    """By `<rack>/<leaf>`: the number of the leaf's last message in here."""
     kind: Literal["commit", "compact", "prune"] = "commit"
     gone: tuple[FileEntry, ...] = ()
     reason: str = ""

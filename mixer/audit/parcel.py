@@ -10,6 +10,7 @@ import numpy as np
 
 from fluxrig.bus import Stored
 from fluxrig.codec import decode_sequence_strict
+from mixer.audit.belonging import claim_fault, message_fault
 from mixer.audit.bulk.decode import Decoded, decode
 from mixer.audit.bulk.pieces import Pieces, cut
 from mixer.audit.derived import EVENTS
@@ -38,6 +39,9 @@ class Parcel:
 
     def count(self, marks: Marks) -> None:
         """Take its numbers; what came before gets no row."""
+        if fault := marks.fault(self.origin):
+            self.disown(fault)
+            return
         messages = len(self.ends) or self.origin.messages
         self.repeated = min(marks.repeated(self.origin, messages), len(self.ends))
         if self.repeated:
@@ -46,6 +50,11 @@ class Parcel:
     def set_aside(self, reason: str) -> None:
         """Leave it no row but that of the quarantine."""
         self.ends, self.repeated, self.reason = self.ends[:0], 0, reason
+
+    def disown(self, reason: str) -> None:
+        """Set it aside, and take no number for it: what it says of its Rack and leaf is not true."""
+        self.origin = Origin(None, None, None, self.origin.messages)
+        self.set_aside(reason)
 
 
 def unpack(stored: Sequence[Stored], marks: Marks) -> tuple[list[Parcel], Pieces, Decoded]:
@@ -58,15 +67,35 @@ def unpack(stored: Sequence[Stored], marks: Marks) -> tuple[list[Parcel], Pieces
         for place, item in enumerate(stored)
     ]
     decoded = decode(pieces, EVENTS)
-    doubtful = set((np.searchsorted(limits, decoded.bad, side="right") - 1).tolist())
-    for place in doubtful:
-        _look_closer(parcels[place])
+    if doubtful := set((np.searchsorted(limits, decoded.bad, side="right") - 1).tolist()):
+        for place in doubtful:
+            _look_closer(parcels[place])
+        pieces = joined(parcels)
+        decoded = decode(pieces, EVENTS)
+    _check(parcels, decoded)
     for parcel in parcels:
         parcel.count(marks)
-    if doubtful or any(parcel.repeated for parcel in parcels):
+    if sum(parcel.rows for parcel in parcels) != len(pieces):
         pieces = joined(parcels)
         decoded = decode(pieces, EVENTS)
     return parcels, pieces, decoded
+
+
+def _check(parcels: Sequence[Parcel], decoded: Decoded) -> None:
+    """Set aside what is not of the Rack that it came from, whatever it says of itself."""
+    limits = np.cumsum([parcel.rows for parcel in parcels])
+    found = [(rows, fields) for rows, fields, *_ in decoded.groups]
+    found += [(np.array([row]), fields) for row, fields in decoded.fields.items()]
+    for rows, fields in found:
+        for place in np.unique(np.searchsorted(limits, rows, side="right")).tolist():
+            parcel = parcels[place]
+            if not parcel.reason and (fault := message_fault(parcel.stored.subject, parcel.origin, fields)):
+                parcel.reason = fault
+    for parcel in parcels:
+        if fault := claim_fault(parcel.stored, parcel.origin):
+            parcel.disown(fault)
+        elif parcel.reason:
+            parcel.set_aside(parcel.reason)
 
 
 def joined(parcels: Sequence[Parcel]) -> Pieces:

@@ -43,7 +43,7 @@ class Tabulated:
     leaves: dict[tuple[str, str], bytearray] = field(default_factory=dict)
     """The leaf hashes of the rows of `batches`, one after another; none of derived tables."""
     marks: dict[str, int] = field(default_factory=dict)
-    """By leaf: the number of the last message among these."""
+    """By Rack and leaf, as in `Marks`: the number of the last message among these."""
     racks: dict[str, int] = field(default_factory=dict)
     """By Rack: when the hub last stored something of it, ns since the Unix epoch."""
     size: int = 0
@@ -89,11 +89,11 @@ def tabulate(stream: str, stored: Sequence[Stored], marks: Marks, *, hourly: boo
 
 def _note(result: Tabulated, parcels: list[Parcel], marks: Marks) -> None:
     for parcel in parcels:
-        rack, leaf, first, _ = parcel.origin
-        if rack:
-            result.racks[rack] = parcel.stored.time_ns
-        if leaf is not None and first is not None:
-            result.marks[leaf] = marks[leaf]
+        origin = parcel.origin
+        if origin.rack:
+            result.racks[origin.rack] = parcel.stored.time_ns
+        if origin.key is not None and origin.leaf_seq is not None:
+            result.marks[origin.key] = marks[origin.key]
 
 
 def _chunks(stored: Iterable[Stored]) -> Iterator[list[Stored]]:

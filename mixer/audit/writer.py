@@ -59,6 +59,7 @@ class Writer:
         on_commit: Callable[[Tabulated], None] | None = None,
         *,
         project: str = DEFAULT_PROJECT,
+        reads: type[Consumer] = Consumer,
     ) -> None:
         """`bus` is connected to the account of the project whose messages these are."""
         self.stream = stream
@@ -70,6 +71,7 @@ class Writer:
         self._store = store
         self._roll = roll or Roll()
         self._on_commit = on_commit
+        self._reads = reads
         self._stopping = asyncio.Event()
 
     @property
@@ -99,7 +101,7 @@ class Writer:
         # who knew the name could acknowledge in our place: to that subject every leaf may publish
         name = f"audit-{self.stream}-{secrets.token_hex(8)}"
         first = start(self.progress, state)
-        consumer = Consumer(self._bus, self.stream, name, first, forget_after_s=_FORGET_S)
+        consumer = self._reads(self._bus, self.stream, name, first, forget_after_s=_FORGET_S)
         self._tell("")
         marks = Marks(self.progress.marks)
         writing: asyncio.Task[bool] | None = None
@@ -123,11 +125,14 @@ class Writer:
         return True
 
     async def _collect(self, consumer: Consumer, marks: Marks) -> Tabulated | None:
-        """Gather rows until it is time for a commit; None when there were none."""
+        """Gather rows until it is time for a commit; None when there were none.
+
+        Asked to stop, it still takes what the hub has, up to one full run.
+        """
         loop = asyncio.get_running_loop()
         run: Tabulated | None = None
         due = loop.time() + self._roll.age_s
-        while not self._stopping.is_set():
+        while True:
             stored = await consumer.fetch(_FETCH, min(_LISTEN_S, max(0.0, due - loop.time())))
             if run is None:
                 due = loop.time() + self._roll.age_s
@@ -137,6 +142,8 @@ class Writer:
                     run = made
                 else:
                     run.extend(made)
+            elif self._stopping.is_set():
+                break
             if run is not None and (loop.time() >= due or self._is_full(run)):
                 break
         return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,26 +14,35 @@ from fluxrig.cli.bench.poll_usage import usage
 
 _EACH: Final = 500
 """Messages in a parcel, as an uplink under load packs them."""
+_RACK: Final = "rack-3"
 _PATH: Final = "fluxrig.uns.acme.lyon.stamping.line-3.press"
 
 
 async def measure(folder: Path, messages: int) -> dict[str, Any]:
     """Fill a stream with the 236-byte message, then write and verify it; give the figures."""
-    from fluxrig.bus import UNS, Leaf, Publisher, ensure_leaf_streams
+    from fluxrig.bus import UNS, Consumer, Leaf, Publisher, Source, Stored, ensure_leaf_streams, mark_of
     from fluxrig.evidence import PublicKeys
     from mixer.audit.store import AuditStore
     from mixer.audit.verify import verify
     from mixer.audit.writer import Roll, Writer
 
-    async with Leaf("bench", folder / "leaf", sync="1m") as leaf, await leaf.connect("bench") as bus:
-        await ensure_leaf_streams(bus, "bench", leaf.store_dir)
+    source = Source(mark_of(_RACK), _PATH)
+
+    class AsFromTheHub(Consumer):
+        """Reads the leaf's own stream as if a hub had taken it from there."""
+
+        async def fetch(self, max_messages: int, wait_s: float) -> list[Stored]:
+            return [replace(one, source=source) for one in await super().fetch(max_messages, wait_s)]
+
+    async with Leaf(_RACK, folder / "leaf", sync="1m") as leaf, await leaf.connect("bench") as bus:
+        await ensure_leaf_streams(bus, _RACK, leaf.store_dir)
         publisher = Publisher(bus, UNS)
         await publisher.open()
         size = await _fill(publisher, messages)
         await publisher.close()
         store = AuditStore(folder / "audit")
         stop = asyncio.Event()
-        writer = Writer(bus, store, UNS, Roll(age_s=1.0), lambda _: stop.set())
+        writer = Writer(bus, store, UNS, Roll(age_s=1.0), lambda _: stop.set(), reads=AsFromTheHub)
         before, start = usage(os.getpid()), time.perf_counter()
         task = asyncio.create_task(writer.run())
         while store.progress(UNS).rows["messages"] < messages:

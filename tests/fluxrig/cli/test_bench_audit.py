@@ -7,11 +7,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fluxrig.bus import Stored
+from fluxrig.bus import Source, Stored, mark_of
 from fluxrig.cli import bench
 from fluxrig.cli.bench.audit_path import ledger, slope
 from fluxrig.cli.bench.codec import telemetry
 from fluxrig.codec import encode_sequence
+from fluxrig.uns import to_subject
 from mixer.audit.origin import Marks
 from mixer.audit.store import AuditStore
 from mixer.audit.tabulate import tabulate
@@ -46,8 +47,11 @@ def test_writer_and_queries_are_measured(tmp_path: Path) -> None:
 def test_the_ledger_counts_what_is_missing(tmp_path: Path) -> None:
     """A message that the source knows to be stored and that has no row is lost."""
     store = AuditStore(tmp_path / "audit")
-    headers = {"Fluxrig-Leaf": "leaf-a", "Fluxrig-Seq": "0"}
-    items = [Stored(1, "x", encode_sequence([telemetry(number) for number in range(5)]), headers, 10**18)]
+    headers = {"Fluxrig-Rack": "rack-3", "Fluxrig-Leaf": "leaf-a", "Fluxrig-Seq": "0"}
+    messages = [telemetry(number) for number in range(5)]
+    subject = to_subject(messages[0].uns)
+    source = Source(mark_of("rack-3"), subject)
+    items = [Stored(1, subject, encode_sequence(messages), headers, 10**18, source)]
     store.commit("UNS", "2026-11-21", tabulate("UNS", items, Marks()))
     journal = tmp_path / "journal"
     journal.write_text("1 0 4\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxrig.bus import Stored
+from fluxrig.bus import Source, Stored, mark_of
 from fluxrig.cli.console import run
 from fluxrig.cli.mixer import app
 from fluxrig.codec import encode
@@ -32,7 +32,11 @@ def data(tmp_path: Path) -> Path:
         FluxMsg(id=n.to_bytes(16), ts=NOON_NS + n, src="r/g", uns="a/b", schema=TAGS, data={"p": n / 2})
         for n in range(3)
     ]
-    items = [Stored(n + 1, "fluxrig.uns.a.b", encode(one), {}, NOON_NS) for n, one in enumerate(messages)]
+    headers, source = {"Fluxrig-Rack": "r"}, Source(mark_of("r"), "fluxrig.uns.a")
+    items = [
+        Stored(n + 1, "fluxrig.uns.a.b", encode(one), headers, NOON_NS, source)
+        for n, one in enumerate(messages)
+    ]
     store.commit("UNS", "2026-11-21", tabulate("UNS", items, Marks()))
     return tmp_path
 

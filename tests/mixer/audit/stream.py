@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fluxrig.bus import Stored
+from fluxrig.bus import Source, Stored, mark_of
 from fluxrig.codec import encode_sequence
 from fluxrig.message import FluxMsg
+from fluxrig.uns import to_subject
 from mixer.audit.query import query
 
 NOON_NS = 1_795_262_400_000_000_000  # 2026-11-21T12:00:00Z
@@ -34,8 +36,27 @@ def stored(
     seq: int, messages: Sequence[FluxMsg], first: int, *, leaf: str = "leaf-a", time_ns: int = NOON_NS
 ) -> Stored:
     """One NATS message of a leaf, `first` being its number there of the first fluxMsg."""
-    headers = {"Fluxrig-Rack": RACK, "Fluxrig-Leaf": leaf, "Fluxrig-Seq": str(first)}
-    return Stored(seq, "fluxrig.uns.acme.lyon.press", encode_sequence(messages), headers, time_ns)
+    rack, subject = messages[0].src.partition("/")[0], to_subject(messages[0].uns)
+    headers = {"Fluxrig-Rack": rack, "Fluxrig-Leaf": leaf, "Fluxrig-Seq": str(first)}
+    source = Source(mark_of(rack), subject)
+    return Stored(seq, subject, encode_sequence(messages), headers, time_ns, source)
+
+
+def parcels(messages: Sequence[FluxMsg], *, time_ns: int = NOON_NS) -> list[Stored]:
+    """Messages as Racks store them: those of one Rack and asset together. Each Rack has one leaf."""
+    numbers: dict[str, int] = {}
+    made = []
+    for seq, ((rack, _), some) in enumerate(groupby(messages, _rack_and_asset), 1):
+        together = list(some)
+        first = numbers.get(rack, 0)
+        numbers[rack] = first + len(together)
+        leaf = "leaf-a" if rack == RACK else f"leaf-{rack}"
+        made.append(stored(seq, together, first, leaf=leaf, time_ns=time_ns))
+    return made
+
+
+def _rack_and_asset(one: FluxMsg) -> tuple[str, str]:
+    return one.src.partition("/")[0], one.uns
 
 
 def run_of(first: int, count: int, *, each: int = 3) -> list[Stored]:

@@ -11,7 +11,7 @@ from mixer.audit.origin import Marks
 from mixer.audit.store import AuditStore
 from mixer.audit.tabulate import tabulate
 
-from .stream import NOON_NS, message, rows, stored
+from .stream import NOON_NS, message, parcels, rows
 
 TEXT = (Path(__file__).parents[3] / "docs" / "analysts.md").read_text("utf-8")
 QUERIES = re.findall(r"^([A-Z][^\n]*:)\n\n```sql\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL)
@@ -47,7 +47,7 @@ def audit(store: AuditStore) -> Path:
         exchange(13, status="timeout", target={"unit": 9}),
     ]  # fmt: skip
     late = NOON_NS + 2 * 3600 * 10**9
-    items = [stored(1, [*readings, *exchanges], 0, time_ns=late)]
+    items = parcels([*readings, *exchanges], time_ns=late)
     store.commit("UNS", "2026-11-21", tabulate("UNS", items, Marks()))
     return store.folder
 

@@ -68,7 +68,7 @@ def test_projects_and_hours_are_columns(audit: Path) -> None:
     assert rows(audit, "SELECT count(*) FROM samples WHERE hour = 13 AND project = 'lyon'") == [(2,)]
     assert rows(audit, "SELECT count(*) FROM quarantine WHERE hour = 13") == [(0,)]
     store = AuditStore(audit)
-    assert store.progress("UNS", "lyon").marks == {"lyon": 5}
+    assert store.progress("UNS", "lyon").marks == {"press-line-3/lyon": 5}
     assert verify(audit, PublicKeys.load([audit.parent / "signing.pub"])).findings == []
 
 

@@ -21,7 +21,7 @@ from mixer.audit.tabulate import tabulate
 from mixer.audit.tail import Filter, tail
 from mixer.audit.trace import trace
 
-from .stream import NOON_NS, message, run_of, stored
+from .stream import NOON_NS, message, parcels, run_of, stored
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def audit(store: AuditStore) -> Path:
     derived = message(2, {"p": 2.5}, ref=reading.id, path=[["press-line-3/scale", NOON_NS + 5_000]])
     event = message(3, {"x": "é"}, ref=derived.id, schema="fluxrig.event/1")
     other = message(4, {"p": 9}, uns="acme/lyon/pressing", src="other/tap")
-    items = [stored(1, [reading, derived, event, other], 0)]
+    items = parcels([reading, derived, event, other])
     store.commit("UNS", "2026-11-21", tabulate("UNS", items, Marks()))
     return store.folder
 
@@ -133,9 +133,9 @@ def test_polars_and_pandas_read_the_folder(audit: Path) -> None:
     assert sorted(frame["ts"].astype("int64")) == expected
     assert str(frame["ts"].dtype) == "datetime64[ns, UTC]"
     lazy = polars.scan_parquet(audit / "messages" / "**" / "*.parquet", hive_partitioning=True)
-    rows = lazy.sort("leaf_seq").collect()
+    rows = lazy.sort("stream_seq", "leaf_seq").collect()
     assert rows["ts"].cast(polars.Int64).to_list() == expected
-    assert rows["cbor"].to_list() == frame.sort_values("leaf_seq")["cbor"].tolist()
+    assert rows["cbor"].to_list() == frame.sort_values(["stream_seq", "leaf_seq"])["cbor"].tolist()
     assert set(rows["project"]) == {"default"}
 
 

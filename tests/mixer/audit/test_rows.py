@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxrig.bus import Stored
 from fluxrig.codec import encode
 from mixer.audit.origin import Marks
 from mixer.audit.tables import MESSAGES, QUARANTINE, SAMPLES
@@ -153,7 +152,7 @@ def test_what_came_before_has_no_second_row() -> None:
     run = tabulate("UNS", [stored(9, [message(n) for n in range(2, 6)], 2)], marks)
     assert [row["leaf_seq"] for row in table(run, "messages")] == [4, 5]
     assert [row["reason"] for row in table(run, "quarantine")] == ["2 of 4 messages came before"]
-    assert run.marks == {"leaf-a": 5}
+    assert run.marks == {f"{RACK}/leaf-a": 5}
 
 
 def test_leaves_are_told_apart() -> None:
@@ -167,7 +166,8 @@ def test_leaves_are_told_apart() -> None:
 @pytest.mark.parametrize("number", ["", "-1", "x", "9" * 40, "²"])
 def test_wrong_headers_cost_no_message(number: str) -> None:
     """A message without usable headers has its row, without its place at the leaf."""
-    odd = replace(stored(1, [message(1)], 1), headers={"Fluxrig-Seq": number, "Fluxrig-Leaf": "a" * 999})
+    headers = {"Fluxrig-Rack": RACK, "Fluxrig-Seq": number, "Fluxrig-Leaf": "a" * 999}
+    odd = replace(stored(1, [message(1)], 1), headers=headers)
     assert [(row["leaf"], row["leaf_seq"]) for row in table(tabulate("UNS", [odd], Marks()), "messages")] == [
         (None, None)
     ]
@@ -189,7 +189,7 @@ def test_json_has_a_form_for_every_value() -> None:
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=8))
 def test_no_payload_stops_the_run(payloads: list[bytes]) -> None:
     """Whatever bytes the hub has, each message ends as rows or in quarantine."""
-    items = [Stored(n, "fluxrig.uns.x", payload, {}, NOON_NS) for n, payload in enumerate(payloads, 1)]
+    items = [replace(stored(n, [message(n)], n), payload=payload) for n, payload in enumerate(payloads, 1)]
     run = tabulate("UNS", items, Marks())
     assert run.last == len(items)
     assert run.rows(QUARANTINE) == sum(1 for payload in payloads if payload)

@@ -19,7 +19,7 @@ from mixer.audit.tables import SAMPLES, TABLES, Table
 from mixer.audit.tabulate import tabulate
 from mixer.audit.verify import verify
 
-from .stream import leaf_seqs, message, rows, run_of
+from .stream import RACK, leaf_seqs, message, rows, run_of
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_broken_checkpoint_is_passed_over(audit: Path, data: bytes) -> None:
 def test_a_writer_goes_on_from_a_checkpoint(audit: Path) -> None:
     """Numbers, marks and files go on where the checkpoint and the lines behind it leave off."""
     store = AuditStore(audit)
-    assert store.progress("UNS").marks == {"leaf-a": 41}
+    assert store.progress("UNS").marks == {f"{RACK}/leaf-a": 41}
     commit(store, 15)
     assert store.state.number == 9
     assert leaf_seqs(audit) == list(range(48))
