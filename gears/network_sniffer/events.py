@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from hashlib import blake2b as _blake2b
+from hashlib import blake2b
 from typing import Any, Final
 
 from fluxrig.cbor import OPEN, pieces
@@ -30,20 +30,24 @@ KINDS: Final = {
 ALL: Final = frozenset(KINDS.values())
 
 _place: Final = struct.Struct(">QQQ").pack
-_digested: Final = struct.Struct(">HQ").unpack
-_parted: Final = struct.Struct(">QHQ").pack
 _u64: Final = struct.Struct(">Q").pack
+_COUNTED: Final = 0xFFF
+"""How far an id counts the messages of a frame before it takes another digest."""
 
 
-def capture_id(identity: bytes, ts: int, frame: int, index: int) -> bytes:
-    """Derive a UUIDv8 (RFC 9562 §5.8): the millisecond of `ts`, so that ids sort by time, then a digest.
+def _digest_of(capture: blake2b, ts: int, frame: int, index: int) -> int:
+    """Give the lower half of a UUIDv8: the variant, and a digest of the capture and the frame in it.
 
-    `identity` stands for the capture; `index` counts the messages that came of one frame.
+    `ts` is that of the first message that came of the frame, `index` the number of the message it is for.
     """
-    place = _place(ts, frame, index)
-    high, low = _digested(_blake2b(place + identity, digest_size=10).digest())
-    parted = _parted(ts // 1_000_000, 0x8000 | high & 0xFFF, 0x8000000000000000 | low & 0x3FFFFFFFFFFFFFFF)
-    return parted[2:]
+    digest = capture.copy()
+    digest.update(_place(ts, frame, index))
+    return 2 << 62 | int.from_bytes(digest.digest()) >> 2
+
+
+def _uuid8(ts: int, index: int, digest: int) -> bytes:
+    """Give a UUIDv8 (RFC 9562 §5.8) that sorts by the millisecond of `ts`."""
+    return (ts // 1_000_000 << 80 | 0x8000 << 64 | (index & _COUNTED) << 64 | digest).to_bytes(16)
 
 
 class Recorder:
@@ -57,7 +61,8 @@ class Recorder:
         self.anomalies = 0
         self._src = src
         self._uns = uns
-        self._identity = identity
+        self._capture = blake2b(identity, digest_size=8)
+        self._digest = 0
         self._schemas = schemas
         self._around = {schema: _around(src, uns, schema, referring=False) for schema in ALL}
         self._around_referring = {schema: _around(src, uns, schema, referring=True) for schema in ALL}
@@ -104,10 +109,10 @@ class Recorder:
             return None
         if ref is None:
             to_id, to_ts, to_data, after = self._around[schema]
-            parts = to_id, ident, to_ts, _u64(ts), to_data, *data, after
+            parts = [to_id, ident, to_ts, _u64(ts), to_data, *data, after]
         else:
             to_id, to_ts, to_ref, to_data, after = self._around_referring[schema]
-            parts = to_id, ident, to_ts, _u64(ts), to_ref, ref, to_data, *data, after
+            parts = [to_id, ident, to_ts, _u64(ts), to_ref, ref, to_data, *data, after]
         self.made += 1
         self.messages.append(Carried(b"".join(parts), self._uns))
         return ident
@@ -121,7 +126,9 @@ class Recorder:
             self._last_frame, self._index = self.frame, 0
         index = self._index
         self._index = index + 1
-        return capture_id(self._identity, ts, self.frame, index) if schema in self._schemas else None
+        if not index & _COUNTED:
+            self._digest = _digest_of(self._capture, ts, self.frame, index)
+        return _uuid8(ts, index, self._digest) if schema in self._schemas else None
 
     def anomaly(self, ts: int, code: str, severity: str, detail: str, **evidence: Any) -> None:
         """Add an `ot.anomaly/1`."""

@@ -15,7 +15,8 @@ MODERN_NS: Final = 1 << 32
 Seen: TypeAlias = tuple[int, int]
 """When something was on the wire, ns since the Unix epoch, and the number of its frame."""
 
-Reading: TypeAlias = tuple[str, int, Sequence[int]]
+Shown: TypeAlias = tuple[str, int, Sequence[int]]
+"""Table, address, and what stands there."""
 
 _u64: Final = Struct(">Q").pack
 
@@ -33,6 +34,7 @@ class Gist:
         "poll",
         "reading",
         "refused",
+        "writing",
     )
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
@@ -40,12 +42,16 @@ class Gist:
         target, fc = fields["target"], fields["op"]["fc"]
         get, unit, status = target.get, target["unit"], fields["status"]
         table, address, values = get("table"), get("address"), fields.get("read", {}).get("values")
+        write = fields.get("write", {})
+        written_to, written = write.get("address", address), write.get("values")
         self.fields = fields
         self.place: tuple[int, int] = (unit, fc)
         self.outcome: tuple[int, str] = (fc, status)
         self.poll = unit, fc, table, address, get("quantity")
-        self.reading: Reading | None = None if values is None or address is None else (table, address, values)
-        """Table, address and what stood there."""
+        self.reading: Shown | None = None if values is None or address is None else (table, address, values)
+        self.writing: Shown | None = (
+            None if written is None or written_to is None else (table, written_to, written)
+        )
         self.certain = status == "ok" and "pairing" not in fields
         """Whether request and response belong together for sure, and what they say has come to be."""
         self.refused = status == "exception"

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from fluxrig.modbus.tag import Value
 from gears.network_sniffer.change import Change
 from gears.network_sniffer.devices import Device, Devices, tag_value
-from gears.network_sniffer.exchange import Gist
+from gears.network_sniffer.exchange import Gist, Shown
 from gears.network_sniffer.flow import Flow
 
 MAX_BLOCKS: Final = 64
@@ -68,50 +68,55 @@ class Values:
 
     def changes(self, flow: Flow, gist: Gist) -> Sequence[Change]:
         """Take an exchange that went well and whose pairing is certain; give what it changed, or showed."""
-        fields = gist.fields
-        written: Sequence[Change] = ()
-        if "write" in fields:
-            written = list(self._written(flow, fields["target"], fields["write"]))
-        if gist.reading is None or gist.reading[0] not in flow.traits.tables:
-            return written
-        table, address, values = gist.reading
-        image = self._image(flow, gist.place[0], table)
+        changes: Sequence[Change] = ()
+        if gist.writing is not None:
+            changes = self._shown(flow, gist.place[0], gist.writing, "write")
+        elif "write" in gist.fields:
+            changes = self._masked(flow, gist.fields["target"], gist.fields["write"])
+        if gist.reading is not None and (seen := self._shown(flow, gist.place[0], gist.reading, "read")):
+            changes = [*changes, *seen]
+        return changes
+
+    def _shown(self, flow: Flow, unit: int, shown: Shown, cause: str) -> Sequence[Change]:
+        table, address, values = shown
+        if table not in flow.traits.tables:
+            return ()
+        image = self._image(flow, unit, table)
         known = image.blocks.get(address)
-        if known is values or (known is not None and known == values):
-            return written
-        return [*written, *self._see(image, table, address, values, "read")]
+        if known is values or known == values:
+            return ()
+        return self._see(image, table, address, values, cause)
 
-    def _written(self, flow: Flow, target: Mapping[str, Any], write: Mapping[str, Any]) -> Iterator[Change]:
-        address, table = write.get("address", target.get("address")), target.get("table")
-        if address is None or table not in flow.traits.tables:
-            return
+    def _masked(self, flow: Flow, target: Mapping[str, Any], write: Mapping[str, Any]) -> Sequence[Change]:
+        """Take a write of some bits of a register: what becomes of it is known only if it was seen before."""
+        address, table = target.get("address"), target.get("table")
+        if address is None or "and_mask" not in write or table not in flow.traits.tables:
+            return ()
         image = self._image(flow, target["unit"], table)
-        if "values" in write:
-            yield from self._see(image, table, address, write["values"], "write")
-        elif "and_mask" in write and address in image.values:
-            kept = image.values[address] & write["and_mask"]
-            value = kept | (write["or_mask"] & ~write["and_mask"] & 0xFFFF)
-            yield from self._see(image, table, address, [value], "write")
+        if address not in image.values:
+            return ()
+        kept = image.values[address] & write["and_mask"]
+        value = kept | (write["or_mask"] & ~write["and_mask"] & 0xFFFF)
+        return self._see(image, table, address, [value], "write")
 
-    def _see(
-        self, image: Image, table: str, address: int, values: Sequence[int], cause: str
-    ) -> Iterator[Change]:
-        known, before = image.values, len(image.values)
-        changed = []
-        olds = map(known.get, range(address, address + len(values)))
-        for at, (old, value) in enumerate(zip(list(olds), values, strict=True), address):
-            if old != value:
+    def _see(self, image: Image, table: str, address: int, values: Sequence[int], cause: str) -> list[Change]:
+        known, before, changes = image.values, len(image.values), []
+        places = range(address, address + len(values))
+        olds = list(map(known.get, places))
+        if olds != values:
+            changed = [at for at, old, value in zip(places, olds, values, strict=True) if old != value]
+            for at in changed:
+                old, value = olds[at - address], values[at - address]
                 known[at] = value
-                changed.append(at)
                 if old is not None and at not in image.covered:
-                    yield Change(table, at, old, value, cause)
-        if changed:
+                    changes.append(Change(table, at, old, value, cause))
             self.held -= image.outdate(changed[0], changed[-1])
         if image.tags:
-            yield from self._name(image, table, address, values, cause)
+            changes += self._name(image, table, address, values, cause)
         self.held += len(known) - before + image.remember(address, values)
         if self.held > self._limit:
             self._forget(image)
+        return changes
 
     def _name(
         self, image: Image, table: str, start: int, values: Sequence[int], cause: str

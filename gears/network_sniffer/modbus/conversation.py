@@ -160,9 +160,8 @@ class ModbusConversation:
         if request is not None and late is not None:
             request.answer_gap = True
         if request is not None and (gist := self._usual(request, side, response)) is not None:
-            adu = request.adu
-            seen = (adu.ts, adu.frame), (response.ts, response.frame)
-            self._observer.exchange(self._flow, gist, adu.tid, *seen)
+            adu, seen = request.adu, (response.ts, response.frame)
+            self._observer.exchange(self._flow, gist, adu.tid, (adu.ts, adu.frame), seen)
             return
         if request is None:
             data = orphan(self._flow.data, response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from itertools import takewhile
 from typing import Protocol
 
 from gears.network_sniffer.modbus.frame import Adu
@@ -20,7 +20,7 @@ class Asker(Protocol):
 class Request:
     """A request that waits for its response."""
 
-    __slots__ = ("adu", "answer_gap", "ask_gap", "asker", "done", "heard", "key", "rivals")
+    __slots__ = ("adu", "answer_gap", "ask_gap", "asker", "heard", "key", "rivals")
 
     def __init__(self, adu: Adu, asker: Asker, heard: int) -> None:
         self.adu = adu
@@ -28,7 +28,6 @@ class Request:
         self.heard = heard
         """How far the client had the server's bytes when it asked, as a position of their stream."""
         self.key = pairing_key(adu)
-        self.done = False
         self.rivals = False
         """Whether another request with the same ids waited at the same time."""
         self.answer_gap = False
@@ -46,41 +45,31 @@ class Outstanding:
     """All requests of all connections that wait, oldest first: bounded in number and in time."""
 
     def __init__(self, limit: int, timeout_ns: int) -> None:
-        self.live = 0
         self._limit = limit
         self._timeout_ns = timeout_ns
-        self._queue: deque[Request] = deque()
+        self._requests: dict[Request, None] = {}
+
+    @property
+    def live(self) -> int:
+        return len(self._requests)
 
     def add(self, request: Request) -> None:
-        self._queue.append(request)
-        self.live += 1
-        if self.live > self._limit:
-            self._drop_done()
-            oldest = self._queue[0]
+        self._requests[request] = None
+        if len(self._requests) > self._limit:
+            oldest = next(iter(self._requests))
             oldest.asker.give_up(oldest, "lost", "table_full")
-        if len(self._queue) > 2 * self.live + 64:
-            self._queue = deque(waiting for waiting in self._queue if not waiting.done)
 
     def settle(self, request: Request) -> None:
-        request.done = True
-        self.live -= 1
+        del self._requests[request]
 
     def sweep(self, now_ns: int) -> None:
         """Give up what has waited too long at `now_ns`, in capture time."""
         horizon = now_ns - self._timeout_ns
-        self._drop_done()
-        while self._queue and self._queue[0].adu.ts < horizon:
-            request = self._queue[0]
+        for request in list(takewhile(lambda request: request.adu.ts < horizon, self._requests)):
             if request.answer_gap:
                 request.asker.give_up(request, "lost", "gap")
             else:
                 request.asker.give_up(request, "timeout", "no_response")
-            self._drop_done()
-
-    def _drop_done(self) -> None:
-        queue = self._queue
-        while queue and queue[0].done:
-            queue.popleft()
 
 
 class Pairing:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fluxrig.codec import encode_sequence
 from gears.network_sniffer.capture_file import read_capture, read_packets
-from gears.network_sniffer.events import Recorder, capture_id
+from gears.network_sniffer.events import ASSET, VALUE, Recorder
 from gears.network_sniffer.packet import CaptureDamaged, CaptureError
 from gears.network_sniffer.reassembly import Limits
 from gears.network_sniffer.sniffer import Settings, Sniffer
@@ -188,17 +188,24 @@ def test_same_bytes_whatever_the_batches(wire, sizes):
     assert b"".join(parts) == whole
 
 
-@given(
-    st.binary(min_size=1, max_size=32), st.integers(0, 2**62), st.integers(0, 2**63), st.integers(0, 2**63)
-)
-def test_ids_are_uuid8(identity, ts, frame, index):
+@given(st.binary(max_size=32), st.integers(0, 2**62), st.integers(1, 2**63), st.sets(st.integers(0, 9000)))
+def test_ids_are_uuid8(identity, ts, frame, told):
     """An id is a UUID of version 8 that depends on the capture, the frame and the message of the frame."""
-    made = capture_id(identity, ts, frame, index)
-    assert (len(made), made[6] >> 4, made[8] >> 6) == (16, 8, 2)
-    assert made == capture_id(identity, ts, frame, index)
-    assert made != capture_id(identity, ts, frame, index + 1)
-    assert made != capture_id(identity, ts, frame + 1, index)
-    assert made != capture_id(identity + b"\x01" if len(identity) < 64 else b"", ts, frame, index)
+
+    def ids(identity, ts, frame):
+        recorder = Recorder("a/b", "c", identity, frozenset({VALUE}))
+        recorder.frame = frame
+        for index in range(max(told, default=0) + 1):
+            recorder.event(VALUE if index in told else ASSET, ts, {})
+        return [message.id for message in recorder.take()]
+
+    made = ids(identity, ts, frame)
+    assert made == ids(identity, ts, frame)
+    assert len(made) == len(told)
+    assert all((len(one), one[6] >> 4, one[8] >> 6) == (16, 8, 2) for one in made)
+    assert all(int.from_bytes(one[:6]) == ts // 1_000_000 for one in made)
+    others = ids(identity + b"\x01", ts, frame), ids(identity, ts + 1, frame), ids(identity, ts, frame + 1)
+    assert len({*made, *(one for ids in others for one in ids)}) == 4 * len(told)
 
 
 def test_ids_are_unique(wire):
