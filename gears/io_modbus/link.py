@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import ssl
@@ -118,7 +119,11 @@ class SerialLink:
         self._loop = asyncio.get_running_loop()
         self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         try:
+            _own(self._fd)
             _set(self._fd, serial)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            raise OSError(error.errno, "another program uses it") from None
         except (termios.error, OSError) as error:
             os.close(self._fd)
             raise OSError(f"{path} can't be set as a serial line: {error.args[-1]}") from None
@@ -158,6 +163,11 @@ class SerialLink:
         self.close()
         if ended is not None:
             ended(why)
+
+
+def _own(fd: int) -> None:
+    """Keep others from the line who ask first, as we do: two masters spoil each other's answers."""
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _set(fd: int, serial: Serial) -> None:

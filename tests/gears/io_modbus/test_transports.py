@@ -1,6 +1,7 @@
 """Every transport against a real server: values come, writes arrive, a peer that goes is found again."""
 
 import asyncio
+import fcntl
 import socket
 from pathlib import Path
 
@@ -64,7 +65,7 @@ async def test_values_come_and_writes_arrive(endpoint, poll):
         await rig.until(lambda message, name=name, n=n: message.uns.endswith(name) and message.data["n"] == n)
     outputs = await rig.gear.process((ask,), "in")
     accounts = {each.data["tag"]: each.data["status"] for each in outputs.ports["out"]}
-    assert accounts == {"setpoint": "written", "on": "written", "one/n": "refused"}
+    assert accounts == {"setpoint": "written", "on": "written", "n": "refused"}
     await rig.until(lambda message: message.uns.endswith("seven") and message.data["setpoint"] == 2.5)
     one = next(message for message in reversed(rig.out) if message.uns.endswith("one"))
     assert (one.data["setpoint"], one.data["on"]) == (0.0, False)
@@ -123,6 +124,22 @@ async def test_a_serial_line_that_is_not_there_is_told_and_found(poll, tmp_path)
     await rig.stop()
     await bridge.start()
     rig = await poll(0, {"n": {"at": "holding/0"}}, endpoint=f"rtu://{bridge.path}")
+    await rig.until(lambda message: message.data["n"] == 0)
+    await rig.stop()
+    await bridge.stop()
+    await server.shutdown()
+
+
+async def test_a_serial_line_that_another_program_uses_is_left_to_it(poll):
+    """Two masters would spoil each other's answers: it is told, and polled once the other has let go."""
+    server, port = await start_server(1, framer=FramerType.RTU)
+    bridge = PtyBridge(port)
+    await bridge.start()
+    with open(bridge.path, "rb+", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        rig = await poll(0, {"n": {"at": "holding/0"}}, endpoint=f"rtu://{bridge.path}")
+        await rig.until_true(lambda: rig.losses)
+        assert "another program uses it" in str(rig.losses[0])
     await rig.until(lambda message: message.data["n"] == 0)
     await rig.stop()
     await bridge.stop()
