@@ -44,7 +44,9 @@ class Line:
         self._answers = 0
         self._transaction = 0
         self._question: Question | None = None
-        self._answer: asyncio.Future[tuple[bytes, int]] | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._answered_ns = 0
+        """When the last answer was whole, on a clock that never steps."""
         self._buffer = b""
         self._last_datagram = b""
         self._last_s = 0.0
@@ -136,16 +138,16 @@ class Line:
         self._question = question
         self._answer = asyncio.get_running_loop().create_future()
         self._buffer = b""
-        sent_ns = self._clock.now_ns()
+        sent_ns, started_ns = self._clock.now_ns(), self._clock.monotonic_ns()
         listen_s: float | None = timeout_s
         hurt = False
         try:
             link.send(FRAMINGS[self.endpoint.framing].frame(question))
             async with asyncio.timeout(timeout_s):
-                pdu, answered_ns = await self._answer
+                pdu = await self._answer
             self._must_be_its_own(question, pdu)
             listen_s = None
-            return pdu, sent_ns, answered_ns
+            return pdu, sent_ns, sent_ns + self._answered_ns - started_ns
         except TimeoutError:
             # A unit that was silent before is taken for dead, not for late: others wait for the line.
             listen_s = timeout_s if question.unit in self._answering else 0.0
@@ -243,7 +245,8 @@ class Line:
             return
         if pdu is not None:
             self._last_datagram = data if is_datagram else b""
-            waiting.set_result((pdu, self._clock.now_ns()))
+            self._answered_ns = self._clock.monotonic_ns()
+            waiting.set_result(pdu)
         elif is_datagram:
             waiting.set_exception(WrongAnswer("the datagram is cut short"))
 

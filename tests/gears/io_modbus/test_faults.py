@@ -5,6 +5,12 @@ import struct
 
 import pytest
 
+from fluxrig.modbus.pdu import read_request
+from fluxrig.testing import ManualClock
+from gears.io_modbus.endpoint import parse_endpoint
+from gears.io_modbus.line import Line
+from gears.io_modbus.terms import Terms
+
 TAG = {"n": {"at": "holding/5"}}
 
 
@@ -220,3 +226,19 @@ async def test_overruns_are_told_once_and_do_not_burst(scripted, poll, answers):
     assert rig.news == ["connected", "overrun"]
     assert rig.gear.groups[0].schedule.overruns >= 4
     assert rig.gear.groups[0].schedule.skipped >= 4
+
+
+async def test_a_clock_that_is_set_while_a_device_is_asked_makes_no_latency(scripted, answers):
+    """The machine's clock is set back by a minute between request and answer: what took no time still did."""
+    frame, _ = answers
+    clock = ManualClock()
+
+    async def answer(number, request):
+        clock.step_wall_clock(-60)
+        return frame(request, registers(7))
+
+    device = await scripted(answer)
+    line = Line([parse_endpoint(f"tcp://127.0.0.1:{device.port}")], Terms(), clock)
+    answer = await line.ask(1, read_request("holding", 0, 1), 5.0)
+    assert answer.answered_ns == answer.sent_ns
+    line.close()
