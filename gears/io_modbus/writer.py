@@ -53,59 +53,71 @@ class Writer:
         wishes: dict[str, list[Wish]] = {}
         for message in messages:
             for key, value in message.fields["data"].items():
+                if (place := self._place(key)) is None:
+                    accounts.append(self._unknown(message, key, value))
+                    continue
+                unit, name = place
                 try:
-                    device, wish = self._wish(message, key, value)
+                    wish = _wish(message, unit, name, value)
                 except BadMessage as error:
-                    accounts.append(self._refused(message, key, value, str(error)))
+                    refused = _Account("refused", str(error))
+                    accounts.append(self._message(message, unit, name, value, refused))
                 else:
-                    wishes.setdefault(device, []).append(wish)
+                    wishes.setdefault(unit.device.name, []).append(wish)
         for name, wanted in wishes.items():
             unit = self._units[name]
             for write in _plan(unit, wanted):
                 async with unit.owner.writing:
                     account = await _fulfil(unit, write)
-                accounts += [self._message(unit, wish, account) for wish in write.wishes]
+                accounts += [
+                    self._message(wish.message, unit, wish.tag.name, wish.value, account)
+                    for wish in write.wishes
+                ]
         return accounts
 
-    def _wish(self, message: FluxMsg, key: str, value: object) -> tuple[str, Wish]:
-        """Give the unit and what to write there. Raises BadMessage that says why it is refused."""
-        device, slash, name = key.partition("/")
-        if not slash or device not in self._units or name not in self._units[device].device.tags:
-            device, name = "", key
-        unit = self._units.get(device)
-        if unit is None or name not in unit.device.tags:
-            raise BadMessage(
-                f"there is no tag {key[:128]!r}{'; write <device>/<tag>' if unit is None else ''}"
-            )
-        config, tag = unit.device.tags[name], unit.device.decoded[name]
-        if reason := config.refusal_of(value):
-            raise BadMessage(reason)
-        try:
-            encoded = encode_value(tag, value)
-        except ValueError as error:
-            raise BadMessage(str(error)) from None
-        return device, Wish(message, tag, value, encoded, config.read_back)
+    def _place(self, key: str) -> tuple[Unit, str] | None:
+        """Give the unit and the name of the tag that is meant, if there is one."""
+        device, _, name = key.partition("/")
+        for unit_name, tag_name in ((device, name), ("", key)):
+            unit = self._units.get(unit_name)
+            if unit is not None and tag_name in unit.device.tags:
+                return unit, tag_name
+        return None
 
-    def _refused(self, message: FluxMsg, key: str, value: Any, reason: str) -> FluxMsg:
+    def _unknown(self, message: FluxMsg, key: str, value: Any) -> FluxMsg:
+        known = "" if "" in self._units else "; write <device>/<tag>"
+        reason = f"there is no tag {key[:128]!r}{known}"
         data = {"tag": key, "asked": value, "status": "refused", "reason": reason, "by": message.src}
         return self._context.message(data, schema=WRITE, ref=message.id)
 
-    def _message(self, unit: Unit, wish: Wish, account: _Account) -> FluxMsg:
-        device, name = unit.device, wish.tag.name
+    def _message(self, asking: FluxMsg, unit: Unit, name: str, value: Any, account: _Account) -> FluxMsg:
+        device = unit.device
         data = {
             "tag": name,
-            "at": str(wish.tag.at),
+            "at": str(device.decoded[name].at),
             "unit": device.unit,
-            "asked": wish.value,
+            "asked": value,
             "old": account.old.get(name),
             "new": account.new.get(name),
             "status": account.status,
-            "by": wish.message.src,
+            "by": asking.src,
         }
         if account.reason:
             data["reason"] = account.reason
         uns = f"{self._context.uns}/{device.name}" if device.name else None
-        return self._context.message(data, schema=WRITE, ts=account.ts, ref=wish.message.id, uns=uns)
+        return self._context.message(data, schema=WRITE, ts=account.ts, ref=asking.id, uns=uns)
+
+
+def _wish(message: FluxMsg, unit: Unit, name: str, value: Any) -> Wish:
+    """Give what to write. Raises BadMessage that says why it is refused."""
+    config, tag = unit.device.tags[name], unit.device.decoded[name]
+    if reason := config.refusal_of(value):
+        raise BadMessage(reason)
+    try:
+        encoded = encode_value(tag, value)
+    except ValueError as error:
+        raise BadMessage(str(error)) from None
+    return Wish(message, tag, value, encoded, config.read_back)
 
 
 def _plan(unit: Unit, wanted: Iterable[Wish]) -> Iterable[Write]:

@@ -270,3 +270,17 @@ async def test_a_number_beyond_all_bounds_is_refused_like_any(plant, poll, value
     told = [(account.data["tag"], account.data["status"]) for account in accounts]
     assert told == [("speed", "refused"), ("mode", "refused"), ("mode", "written")]
     await rig.until(lambda message: message.data == {"speed": 0.0, "mode": 2})
+
+
+async def test_a_refusal_names_the_place_as_a_write_does(plant, poll):
+    """The tag of a device is told at the device's own place, whatever came of it; what is no tag, as asked."""
+    devices = {"south": {"unit": 1, "tags": {"mode": TAGS["mode"], "fixed": TAGS["fixed"]}}}
+    rig = await poll(plant.port, {}, devices=devices)
+    _, accounts = await write(rig, {"south/mode": 2}, {"south/mode": 3}, {"south/fixed": 1}, {"mode": 1})
+    told = {(each.uns.rpartition("/")[2], each.data["tag"]): each.data for each in accounts[:3]}
+    assert {place: data.get("at") for place, data in told.items()} == {
+        ("south", "mode"): "holding/11",
+        ("south", "fixed"): "holding/20",
+        (rig.gear.context.uns.rpartition("/")[2], "mode"): None,
+    }
+    assert [each.data["status"] for each in accounts] == ["refused", "refused", "refused", "written"]
