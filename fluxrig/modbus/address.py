@@ -140,9 +140,22 @@ def _reference(text: str) -> Address | None:
     return Address(table, int(match[2]) - 1, _bit(table, match[3]), absolute=True)
 
 
+def _beside_references(text: str) -> str | None:
+    """Say what a number of five or six digits lacks that it would name a place."""
+    if not re.fullmatch(r"[0-9]{5,6}", text, re.ASCII) or text.startswith("00"):
+        return None
+    if text[0] not in _REFERENCE_TABLES:
+        return "its first digit is 0 for a coil, 1 for a discrete, 3 for an input, 4 for a holding register"
+    if int(text[1:]) == 0:
+        return f"they count from 1, so the first is {int(text) + 1}"
+    return f"the last is {text[0]}65536"
+
+
 def _refuse(text: object) -> Address:
     if isinstance(text, float):
         raise ValueError(f"put quotes around {text}, so that the digits behind the dot stay")  # noqa: TRY004
+    if why := _beside_references(str(text)):
+        raise ValueError(f"{text} is no reference: {why}; or write a table and a number, such as holding/0")
     coil = _reference(str(text).zfill(5)) if isinstance(text, int) and text > 0 else None
     mend = (
         f"{coil} for what a manual calls {text:05}, or '{text:05}' in quotes"

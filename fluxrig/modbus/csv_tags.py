@@ -19,7 +19,7 @@ from fluxrig.modbus import csv_words
 from fluxrig.modbus.tag_config import MAX_TAGS, TagConfig
 from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark, nearest, shown
 from fluxrig.rackfile.nodes import resolve
-from fluxrig.rackfile.words import wants
+from fluxrig.rackfile.words import meant, wants
 
 LISTS: Final = frozenset({"allowed"})
 """Columns whose cells are lists, parted by `|`."""
@@ -154,7 +154,7 @@ def _value(key: str, text: str, row: Mapping[str, Cell]) -> Any:
 
 def _explain(key: str, text: str, details: ErrorDetails) -> str:
     if key and (wanted := wants(details)) is not None:
-        return f"{key!r} must {wanted}, not {shown(text)}"
+        return f"{key!r} must {wanted}, not {shown(text)}{meant([details], text)}"
     message = details["msg"]
     return f"{key!r}: {message}" if key else message
 

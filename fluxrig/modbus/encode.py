@@ -11,7 +11,7 @@ from typing import Final
 
 from fluxrig.modbus.address import BIT_TABLES
 from fluxrig.modbus.tag import Tag
-from fluxrig.modbus.value_type import BCD_DIGITS, FLOAT_TYPES, FORMS, endian, swapped, swaps_bytes
+from fluxrig.modbus.value_type import BCD_DIGITS, FLOAT_TYPES, FORMS, endian, named, swapped, swaps_bytes
 
 WHOLE: Final = 0xFFFF
 _short: Final = reprlib.Repr()
@@ -49,7 +49,7 @@ def encode_value(tag: Tag, value: object) -> Encoded:
         packed = struct.pack(endian(tag.order) + form.code, raw)
     except (struct.error, OverflowError):
         where = _after_scale(tag, raw)
-        raise ValueError(f"{shown(value)} is beyond what a {tag.type} can hold{where}") from None
+        raise ValueError(f"{shown(value)} is beyond what {named(tag.type)} can hold{where}") from None
     if form.size == 1:
         return Encoded(b"\0" * form.at + packed + b"\0" * (1 - form.at), 0xFF00 >> 8 * form.at)
     return Encoded(swapped(packed) if swaps_bytes(tag.order) else packed)
@@ -96,7 +96,7 @@ def _raw(tag: Tag, value: int | float) -> int | float:
     if tag.type in FLOAT_TYPES:
         return _as_float(number)
     if isinstance(number, float) and not number.is_integer():
-        raise ValueError(f"{shown(value)} is no whole number; a {tag.type} holds no others")
+        raise ValueError(f"{shown(value)} is no whole number; {named(tag.type)} holds no others")
     whole = round(number)
     return _bcd(tag, whole) if tag.type in BCD_DIGITS else whole
 
@@ -111,7 +111,7 @@ def _as_float(number: int | float | Fraction) -> float:
 def _bcd(tag: Tag, whole: int) -> int:
     digits = BCD_DIGITS[tag.type]
     if not 0 <= whole < 10**digits:
-        raise ValueError(f"{shown(whole)} is beyond what a {tag.type} can hold: 0 to {10**digits - 1}")
+        raise ValueError(f"{shown(whole)} is beyond what {named(tag.type)} can hold: 0 to {10**digits - 1}")
     return int(str(whole), 16)
 
 

@@ -18,6 +18,7 @@ from fluxrig.modbus.value_type import (
     Order,
     ValueType,
     is_long,
+    named,
     short,
 )
 
@@ -78,7 +79,7 @@ class TagConfig(GearConfig):
         )
         if tag.end - 1 > MAX_ADDRESS:
             raise ValueError(
-                f"a {tag.type} at {self.at} would need register {tag.end - 1 + base}; "
+                f"{named(tag.type)} at {self.at} would need register {tag.end - 1 + base}; "
                 f"the last one is {MAX_ADDRESS + base}"
             )
         return tag
@@ -116,17 +117,19 @@ class TagConfig(GearConfig):
 
     def _order_fault(self) -> str | None:
         if self.value_type in PART_TYPES:
-            return self._superfluous(f"a {self.value_type} is a part of one register", "order")
+            return self._superfluous(f"{named(self.value_type)} is a part of one register", "order")
         if self.value_type == "string":
             if short(self.order) in {"CDAB", "DCBA"} or is_long(self.order):
                 return f"a string has the order ABCD, or BADC where bytes are swapped, not {self.order}"
         elif is_long(self.order) and FORMS[self.value_type].registers != 4:
-            return f"{self.order} is for 64 bits, a {self.value_type} has fewer; write {short(self.order)}"
+            return (
+                f"{self.order} is for 64 bits, {named(self.value_type)} has fewer; write {short(self.order)}"
+            )
         return None
 
     def _string_fault(self) -> str | None:
         if self.value_type != "string":
-            return self._superfluous(f"a {self.value_type} is no string", "length", "encoding")
+            return self._superfluous(f"{named(self.value_type)} is no string", "length", "encoding")
         if self.length is None:
             return "a string needs its length in bytes, two a register; add length: 16"
         return self._superfluous("a string is no number", "scale", "offset", "precision")

@@ -118,3 +118,8 @@ def swapped(payload: bytes) -> bytes:
     result = bytearray(len(payload))
     result[0::2], result[1::2] = payload[1::2], payload[0::2]
     return bytes(result)
+
+
+def named(value_type: ValueType) -> str:
+    """Give a type as a sentence has it: a uint16, an int32."""
+    return f"{'an' if value_type.startswith('int') else 'a'} {value_type}"

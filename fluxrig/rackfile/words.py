@@ -79,8 +79,13 @@ def _hint(group: Sequence[tuple[ErrorDetails, Place]]) -> str:
     if not isinstance(node.value, str):
         text_wanted = any(details["type"].startswith("string_type") for details, _ in group)
         return "; put it in quotes" if text_wanted else ""
-    expected = [str(details["ctx"]["expected"]) for details, _ in group if details["type"] in _CHOICES]
-    close = nearest(node.source, [word for each in expected for word in re.findall(r"'([^']*)'", each)])
+    return meant([details for details, _ in group], node.source)
+
+
+def meant(group: Sequence[ErrorDetails], word: str) -> str:
+    """Give `; did you mean 'x'?` where a choice is near the word that was given, else nothing."""
+    expected = [str(details["ctx"]["expected"]) for details in group if details["type"] in _CHOICES]
+    close = nearest(word, [word for each in expected for word in re.findall(r"'([^']*)'", each)])
     return close if "did you mean" in close else ""
 
 

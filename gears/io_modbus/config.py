@@ -201,8 +201,8 @@ def _with_devices(
     """Add what is wrong with the devices as wholes, as far as that can be told without the wrong parts."""
     wrong = error.errors(include_url=False)
     try:
-        rest = handler(without(values, [each["loc"] for each in wrong]))
-        found = device_faults(rest, partial=True)
+        locs = [each["loc"] for each in wrong]
+        found = device_faults(handler(without(values, locs)), locs)
     except ValidationError:
         return error
     known = [

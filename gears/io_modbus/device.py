@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -15,7 +15,7 @@ from fluxrig.modbus.plan import Block, Limits, plan
 from fluxrig.modbus.tag import Tag
 from fluxrig.modbus.tag_config import MAX_TAGS, fault
 from fluxrig.modbus.tag_file import in_file
-from fluxrig.modbus.value_type import PART_TYPES
+from fluxrig.modbus.value_type import PART_TYPES, named
 from gears.io_modbus.polled_tag import PolledTag
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ Found: TypeAlias = tuple[Loc, PydanticCustomError]
 
 _OWN: Final = frozenset({"tags", "tag_list", "profile", "unit", "devices"})
 """What a device does not take over from the gear above it."""
+_WITH_TAGS: Final = frozenset({"tags", "tag_list", "profile", "devices"})
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,12 @@ def _sources(own: DeviceConfig) -> Iterator[tuple[str, Mapping[str, PolledTag]]]
 # --- what is wrong ----------------------------------------------------------------------------------
 
 
-def faults(config: Config, *, partial: bool = False) -> list[Found]:
+def faults(config: Config, lacking: Sequence[Loc] = ()) -> list[Found]:
     """Give what is wrong with the devices as wholes, and where.
 
-    A `partial` configuration lacks what was wrong in itself, so it may well have no tags.
+    `lacking` is what the configuration had to be parted from, as it was wrong in itself, maybe its tags.
     """
-    found = [each for name in config.unit_names() for each in _Check(config, name, partial=partial).faults()]
+    found = [each for name in config.unit_names() for each in _Check(config, name, lacking).faults()]
     return [*found, *_same_units(config)]
 
 
@@ -134,12 +135,17 @@ def _same_units(config: Config) -> Iterator[Found]:
 class _Check:
     """Checks one device."""
 
-    def __init__(self, config: Config, name: str, *, partial: bool) -> None:
-        self._partial = partial
+    def __init__(self, config: Config, name: str, lacking: Sequence[Loc]) -> None:
+        self._endpoints = config.endpoints
         self._own: DeviceConfig = config.devices[name] if name else config
         self._settings = settings_of(config, name)
         self._loc: Loc = ("devices", name) if name else ()
+        self._lacks_tags = any(map(self._may_have_tags, lacking))
         self._where: dict[str, str] = {}
+
+    def _may_have_tags(self, loc: Loc) -> bool:
+        own = loc[: len(self._loc)] == self._loc
+        return own and (len(loc) == len(self._loc) or loc[len(self._loc)] in _WITH_TAGS)
 
     def faults(self) -> Iterator[Found]:
         named: dict[str, PolledTag] = {}
@@ -149,13 +155,14 @@ class _Check:
         bad_lines = self._own.tag_list.faults if self._own.tag_list else ()
         if bad_lines:
             yield (*self._loc, "tag_list"), in_file(bad_lines)
-        elif not named and not self._partial:
+        elif not named and not self._lacks_tags:
             yield self._loc, fault("there are no tags; give tags, a tag_list or a profile with tags")
         if len(named) > MAX_TAGS:
             yield (
                 self._loc,
                 fault(f"{len(named):,} tags are more than the {MAX_TAGS:,} that a device may have"),
             )
+        yield from self._unit_faults()
         closed = list(self._closed())
         yield from (found for found in closed if not isinstance(found, Span))
         spans = [span for span in closed if isinstance(span, Span)]
@@ -170,6 +177,14 @@ class _Check:
                 yield from self._tag_faults(made, spans)
         yield from self._overlaps(tags_at)
 
+    def _unit_faults(self) -> Iterator[Found]:
+        """A serial line has no unit 0: what is sent there is for all, and nobody answers (V1.02, §2.1)."""
+        if self._settings.unit == 0 and any(each.framing != "mbap" for each in self._endpoints):
+            reason = (
+                "unit 0 is every device of a serial line at once, and none answers; write its own, 1 to 247"
+            )
+            yield (*self._loc, "unit"), fault(reason)
+
     def _closed(self) -> Iterator[Span | Found]:
         for index, span in enumerate(self._settings.forbidden):
             try:
@@ -182,7 +197,7 @@ class _Check:
         if tag.size > limits.of(tag.at.table):
             yield self._fault(
                 tag.name,
-                f"a {tag.type} takes {tag.size} registers, but one request may read {limits.registers}; "
+                f"{named(tag.type)} takes {tag.size} registers, but one request may read {limits.registers}; "
                 "raise max_registers",
             )
         for span in closed:
@@ -202,8 +217,8 @@ class _Check:
             if two.span.meets(reach.span) and two.span != reach.span:
                 yield self._fault(
                     two.name,
-                    f"the {two.type} at {two.span} overlaps {reach.name!r}, a {reach.type} at {reach.span}; "
-                    "mend the address or the type, or write overlap: true where it is meant",
+                    f"the {two.type} at {two.span} overlaps {reach.name!r}, {named(reach.type)} at "
+                    f"{reach.span}; mend the address or the type, or write overlap: true where it is meant",
                 )
 
     def _fault(self, name: str, reason: str, *, at: bool = False) -> Found:

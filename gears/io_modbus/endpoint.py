@@ -38,7 +38,7 @@ _DEVICE: Final = re.compile(r"/dev/[^\s?#]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Serial:
-    """How a serial line is set. The default is that of the specification: 19,200 baud, 8E1."""
+    """How a serial line is set. The default is that of the specification: 19,200 baud, 8E1, for ASCII 7E1."""
 
     baud: int = 19200
     parity: str = "E"
@@ -138,7 +138,8 @@ def _line(given: dict[str, str], framing: FramingName, count: int) -> Serial:
         raise ValueError(f"parity is N, E or O, not {parity[:16]!r}")
     baud = _number("baud", given.get("baud", "19200"), BAUDS)
     stop = _number("stop", given.get("stop", "2" if parity == "N" else "1"), (1, 2))
-    bits = _number("bits", given.get("bits", "8"), (8,) if framing == "rtu" else (7, 8))
+    lawful = (8,) if framing == "rtu" else (7, 8)
+    bits = _number("bits", given.get("bits", str(lawful[0])), lawful)
     return Serial(baud, parity, stop, bits)
 
 

@@ -11,6 +11,7 @@ from fluxrig.modbus.address import WRITABLE_TABLES
 from fluxrig.modbus.encode import encode_value, shown
 from fluxrig.modbus.tag import Tag, Value
 from fluxrig.modbus.tag_config import Finite, TagConfig, fault
+from fluxrig.modbus.value_type import named
 
 SHORTEST_S: Final = 0.005
 _NOT_NUMBERS: Final = frozenset({"bool", "string"})
@@ -58,7 +59,7 @@ class PolledTag(TagConfig):
     def _range_fault(self) -> str | None:
         for key in ("min", "max"):
             if key in self.model_fields_set and self.value_type in _NOT_NUMBERS:
-                return f"a {self.value_type} has no {key}; write allowed: [...]"
+                return f"{named(self.value_type)} has no {key}; write allowed: [...]"
         if self.min is not None and self.max is not None and self.min > self.max:
             return f"min {self.min:g} is above max {self.max:g}; no value could be written"
         return next(filter(None, map(self._allowed_fault, self.allowed or ())), None)

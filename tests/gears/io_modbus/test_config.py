@@ -106,6 +106,7 @@ def test_a_typo_in_an_endpoint_gets_its_mend(endpoint, mend):
         ("udp://plc", Endpoint("udp", "mbap", "plc", 502)),
         ("rtu+tcp://plc:4001", Endpoint("tcp", "rtu", "plc", 4001)),
         ("rtu:///dev/ttyUSB0", Endpoint("serial", "rtu", "/dev/ttyUSB0", 0, Serial(19200, "E", 1, 8))),
+        ("ascii:///dev/ttyUSB0", Endpoint("serial", "ascii", "/dev/ttyUSB0", 0, Serial(19200, "E", 1, 7))),
         (
             "ascii:///dev/ttyS1?baud=9600&parity=n&bits=7",
             Endpoint("serial", "ascii", "/dev/ttyS1", 0, Serial(9600, "N", 2, 7)),
@@ -190,3 +191,31 @@ def test_checking_a_config_needs_no_driver():
     """The Mixer checks Rack files where pymodbus is not installed."""
     code = "import gears.io_modbus.config, sys; sys.exit('pymodbus' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("endpoint", ["rtu:///dev/ttyS0", "ascii+tcp://10.0.0.1"])
+def test_a_serial_line_has_no_unit_0(endpoint):
+    """What is sent to unit 0 there is for all, and nobody answers; over Modbus TCP it is a unit like any."""
+    with pytest.raises(ValidationError, match="none answers; write its own"):
+        config(endpoint=endpoint, unit=0)
+    config(endpoint=endpoint, unit=1)
+    config(unit=0)
+
+
+@pytest.mark.parametrize("more", [{"endpoint": "tpc://h"}, {"every": 5}, {"devices": {"x": {"unit": 3}}}])
+def test_that_there_are_no_tags_is_told_beside_other_faults(more):
+    """The gear itself, or a device, lacks tags: a typo elsewhere does not hide it."""
+    with pytest.raises(ValidationError, match="there are no tags"):
+        config({}, **more)
+
+
+def test_tags_that_are_wrong_are_no_missing_tags():
+    """Who mends the only tag has nothing else to mend."""
+    for more in (
+        {"tags": {"a": {"at": "holdin/0"}}},
+        {"devices": {"x": {"tags": {"a": {}}}}},
+        {"devices": 5},
+    ):
+        with pytest.raises(ValidationError) as caught:
+            Config.model_validate({"endpoint": "tcp://h", **more})
+        assert "there are no tags" not in str(caught.value), more
