@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import random
 import secrets
@@ -313,11 +314,12 @@ async def _answers(port: int) -> bool:
             await writer.wait_closed()
 
 
-def _free_bytes(path: Path) -> int:
+def _free_bytes(path: Path) -> float:
+    """Give the room where a folder is or would be; a place that can't be looked at is not a full disk."""
     try:
-        return shutil.disk_usage(path).free
+        return shutil.disk_usage(next(one for one in (path, *path.parents) if one.exists())).free
     except OSError:
-        return 0
+        return math.inf
 
 
 def _size(path: Path) -> int:

@@ -281,8 +281,8 @@ async def test_a_full_disk_loses_nothing_and_heals(small_disk: Path) -> None:
         assert_gap_free(messages)
 
 
-async def test_a_disk_full_at_the_start_is_one_clear_error(small_disk: Path) -> None:
-    """It names the file and the reason, and nothing is left running."""
+async def test_a_disk_full_at_the_start_is_waited_out(small_disk: Path) -> None:
+    """It names the folder and the reason once, runs nothing meanwhile, and starts when there is room."""
     store = small_disk / "leaf"
     store.mkdir()
     ballast = os.open(small_disk / "ballast", os.O_CREAT | os.O_WRONLY)
@@ -290,10 +290,20 @@ async def test_a_disk_full_at_the_start_is_one_clear_error(small_disk: Path) -> 
         while os.write(ballast, bytes(4096)):
             pass
     os.close(ballast)
-    server = Leaf("press", store)
-    with pytest.raises(ServerError, match=r"leaf can't be written: No space left on device"):
-        await server.start()
+    told: list[str] = []
+    server = Leaf("press", store, on_trouble=told.append)
+    start = asyncio.create_task(server.start())
+    await until(lambda: bool(told))
     assert server.pid is None
+    (small_disk / "ballast").unlink()
+    async with asyncio.timeout(20):
+        await start
+    try:
+        assert server.pid is not None
+        (trouble,) = told
+        assert "leaf can't be written: No space left on device; it goes on when there is room" in trouble
+    finally:
+        await server.stop()
 
 
 async def test_sync_always_is_the_default(tmp_path: Path) -> None:
