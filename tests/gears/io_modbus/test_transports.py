@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 import socket
 from pathlib import Path
 
@@ -135,11 +136,12 @@ async def test_a_serial_line_that_another_program_uses_is_left_to_it(poll):
     server, port = await start_server(1, framer=FramerType.RTU)
     bridge = PtyBridge(port)
     await bridge.start()
-    with open(bridge.path, "rb+", buffering=0) as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        rig = await poll(0, {"n": {"at": "holding/0"}}, endpoint=f"rtu://{bridge.path}")
-        await rig.until_true(lambda: rig.losses)
-        assert "another program uses it" in str(rig.losses[0])
+    other = os.open(bridge.path, os.O_RDWR | os.O_NOCTTY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    rig = await poll(0, {"n": {"at": "holding/0"}}, endpoint=f"rtu://{bridge.path}")
+    await rig.until_true(lambda: rig.losses)
+    assert "another program uses it" in str(rig.losses[0])
+    os.close(other)
     await rig.until(lambda message: message.data["n"] == 0)
     await rig.stop()
     await bridge.stop()

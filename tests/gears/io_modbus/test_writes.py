@@ -273,7 +273,7 @@ async def test_a_number_beyond_all_bounds_is_refused_like_any(plant, poll, value
 
 
 async def test_a_refusal_names_the_place_as_a_write_does(plant, poll):
-    """The tag of a device is told at the device's own place, whatever came of it; what is no tag, as asked."""
+    """The tag of a device is told at the device's own place, whatever came of it; no tag, as it was asked."""
     devices = {"south": {"unit": 1, "tags": {"mode": TAGS["mode"], "fixed": TAGS["fixed"]}}}
     rig = await poll(plant.port, {}, devices=devices)
     _, accounts = await write(rig, {"south/mode": 2}, {"south/mode": 3}, {"south/fixed": 1}, {"mode": 1})
