@@ -14,7 +14,7 @@ from typing import Final
 from fluxrig.errors import ServerError
 
 VARIABLE: Final = "FLUXRIG_NATS_SERVER"
-OLDEST: Final = (2, 12)  # the first whose STREAM.INFO and persistence we rely on
+OLDEST: Final = (2, 15)  # the first whose streams ask each leaf under a subject of its own
 
 
 def find() -> Path:

@@ -103,4 +103,7 @@ class Hub(NatsServer):
             "authorization": {"timeout": AUTH_TIMEOUT_S},
             "tls": self._trust.tls(),
         }
-        return super()._config() | self._trust.config() | {"leafnodes": leafnodes}
+        # Streams ask a leaf under a subject with its name. Without, all leaves could answer for each other:
+        # the hub tells all that may of the subjects on which it waits.
+        flags = {"feature_flags": {"js_api_reply_v2": True}}
+        return super()._config() | self._trust.config() | {"leafnodes": leafnodes} | flags

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import secrets
 from collections.abc import Collection
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -131,9 +132,10 @@ def _source(rack: str, stream: str, subject: str, start_seq: int) -> dict[str, A
     `start_seq` must always be said: without it, a source added to a stream that holds messages of others
     leaves out what its own leaf holds already (nats-server 2.15). The server finds its place again after a
     restart by looking for the last message that came through the same filters; the third one, which no
-    message matches, keeps it from finding one of an earlier time when the Rack had the same prefix.
+    message matches, keeps it from finding one of an earlier time when the Rack had the same prefix. It is
+    secret to that Rack: who knows the filters can forge the header by which the server knows the position.
     """
-    filters = (subject, f"{subject}.>", f"fluxrig.from.{start_seq}")
+    filters = (subject, f"{subject}.>", f"fluxrig.from.{start_seq}.{secrets.token_hex(16)}")
     return {
         "name": stream,
         "opt_start_seq": start_seq,

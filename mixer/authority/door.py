@@ -27,6 +27,7 @@ _SAID: Final = (
     (re.compile(r"authentication error.*", re.I), "its credentials are no good"),
     (re.compile(r"maximum payload .*", re.I), "a message larger than it may send"),
     (re.compile(r"maximum subscriptions .*", re.I), "more subscriptions than it may have"),
+    (re.compile(r"attempted to connect to leaf node port.*"), "a client, and only leaves may come in"),
     (re.compile(r"(Slow Consumer Detected).*"), "too slow to take what it asked for"),
 )
 _CHANGING: Final = re.compile(r": current time .*")  # of an expired certificate

@@ -28,7 +28,7 @@ def rights(rack: str, uns: str) -> Permissions:
             f"fluxrig.mixer.{rack}.>",  # asks the Mixer
             f"_INBOX.mixer.{rack}.>",  # answers it
             f"deliver.{rack}.>",  # what the hub's streams take
-            "$JSC.R.*",  # answers to the hub's streams, at subjects that only the one asked knows
+            f"$JSC.R.{rack}.>",  # answers the hub's streams
         ),
         subscribe=(
             f"fluxrig.ctrl.{rack}.>",

@@ -166,7 +166,7 @@ async def test_an_old_binary_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     old.write_text("#!/bin/sh\necho nats-server: v2.9.1\n")
     old.chmod(0o755)
     monkeypatch.setenv("FLUXRIG_NATS_SERVER", str(old))
-    with pytest.raises(ServerError, match=r"2\.12 or later \(it says: nats-server: v2\.9\.1\)"):
+    with pytest.raises(ServerError, match=r"2\.15 or later \(it says: nats-server: v2\.9\.1\)"):
         await Leaf("press", tmp_path / "store").start()
 
 

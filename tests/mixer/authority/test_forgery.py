@@ -1,0 +1,73 @@
+"""What a Rack that owns its leaf makes the hub take: nothing of it touches a neighbour's numbers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from fluxrig.bus import UNS, Bus
+from fluxrig.bus.sources import restart_sources
+
+from .plant import Plant, plant
+from .pretender import Pretender
+from .site import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant]:
+    async with plant(tmp_path_factory.mktemp("plant"), "mallory") as one:
+        yield one
+
+
+async def test_nobody_learns_where_a_neighbour_is_asked_to_answer(site: Plant) -> None:
+    """The hub asks a leaf's streams under subjects of its own: no other hears of them, or may answer."""
+    async with site.leaf("mallory") as leaf:
+        await leaf.flushed()
+        await restart_sources(site.centre.mixer._projects["default"].bus, UNS, ["$JS.good.API"])
+        await site.undisturbed()
+        await leaf.flushed()
+        assert [subject for subject in leaf.interest() if subject.startswith("$JSC.")] == []
+
+
+async def test_a_forged_position_does_not_move_a_neighbour(site: Plant) -> None:
+    """A leaf that writes into its headers how far another's was taken: also a hub that restarts goes on."""
+    bus = site.centre.mixer._projects["default"].bus
+    hub = site.centre.mixer._hub
+    async with site.leaf("mallory") as leaf:
+        pretender = Pretender(leaf, "mallory")
+        await pretender.be_sourced()
+        for value in await _guesses(bus):
+            await pretender.deliver(
+                "fluxrig.uns.acme.good", b"x", f"NATS/1.0\r\nNats-Stream-Source: {value}zz".encode()
+            )
+        before = await _position(bus, "good")
+        assert before < 1 << 60
+        hub.kill()
+        restarts = hub.restarts
+        await until(lambda: hub.restarts > restarts)
+    await site.undisturbed()
+
+
+async def _guesses(bus: Bus) -> list[str]:
+    """Give what somebody who knows the code might write as the header of `good`, without its secret."""
+    info = await bus.api(f"STREAM.INFO.{UNS}")
+    message = (await bus.api(f"STREAM.MSG.GET.{UNS}", {"seq": info["state"]["first_seq"]}))["message"]
+    header = base64.b64decode(message["hdrs"]).decode().rpartition("Nats-Stream-Source: ")[2].strip()
+    name, _, *rest = header.split(" ")
+    filters = rest[0].split("\f")
+    known = filters[2].split(".")[:3]
+    secret = ["0" * len(one) for one in filters[2].split(".")[3:]]
+    guess = "\f".join([*filters[:2], ".".join(known + secret)])
+    return [
+        f"{name} {1 << 62} {guess} {guess} fluxrig.uns.acme.good ",
+    ]
+
+
+async def _position(bus: Bus, rack: str) -> int:
+    info = await bus.api(f"STREAM.INFO.{UNS}")
+    return next(int(one["seq"]) for one in info["sources"] if one["external"]["api"] == f"$JS.{rack}.API")
