@@ -39,6 +39,16 @@ def format_duration(seconds: float) -> str:
     return f"{round(seconds / _UNIT_S[unit], 6):.10g}{unit}"
 
 
+def format_about(seconds: float) -> str:
+    """Give a span as people say it, in its two largest units: 86389 is `23h59m`."""
+    rest, parts = round(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        if number or parts:
+            parts.append(f"{number}{unit}" if number else "")
+    return "".join(parts[:2]) or "0s"
+
+
 def _from_file(value: object) -> float:
     if isinstance(value, str):
         try:

@@ -67,8 +67,10 @@ class Enrolment:
                 found = await self._joining.ask()
                 if isinstance(found, Identity):
                     self._take(found)
+                else:
+                    self.trouble = self._joining.news(found)
             except Unreachable as error:
-                log.warning("%s; storing on the leaf meanwhile", error)
+                self.trouble = str(error)
         return self._remote()
 
     async def run(self, bus: Requests, link: Link, dial: Callable[[LeafRemote], Awaitable[None]]) -> None:
@@ -77,11 +79,11 @@ class Enrolment:
             await self._wait()
             await self._dial(dial)
         last_up_ns = self._clock.monotonic_ns()
-        ask_after_s = PATIENCE_S
+        ask_after_s: float | None = None
         while True:
             await self._clock.sleep(TICK_S)
             if link.up:
-                last_up_ns, ask_after_s, self.trouble = self._clock.monotonic_ns(), PATIENCE_S, ""
+                last_up_ns, ask_after_s, self.trouble = self._clock.monotonic_ns(), None, ""
                 self._backoff.reset()
             if self._changed():
                 await self._dial(dial)
@@ -90,11 +92,24 @@ class Enrolment:
             if link.up and self.identity.needs_renewal(self._clock.now_ns() / 1e9):
                 if await self._renew(bus, self.identity):
                     await self._dial(dial)
-            elif down_s > ask_after_s:
+            elif down_s > (min(PATIENCE_S, self._left_s()) if ask_after_s is None else ask_after_s):
                 settled = await self._refresh(self.identity)
                 if settled:
                     await self._dial(dial)
-                ask_after_s = down_s + (SETTLED_S if settled else self._backoff.next_s())
+                pause_s = min(SETTLED_S, self._left_s()) if settled else self._backoff.next_s()
+                ask_after_s = down_s + pause_s
+
+    @property
+    def where(self) -> str:
+        """Where the leaf dials, or who is asked to let it in until then; "" while that is not known."""
+        if self.identity is not None:
+            return str(self._reached(self.identity).leaf)
+        return str(self._joining.address) if self._joining else ""
+
+    def _left_s(self) -> float:
+        """Give how long the certificate is still good for by this Rack's clock; 0 where it has ended."""
+        ends_s = self.identity.expires_s if self.identity else 0.0
+        return max(0.0, ends_s - self._clock.now_ns() / 1e9)
 
     def _join(self) -> Joining:
         token = join.JoinToken.decode(_token(self._spec, self._snake))
@@ -106,7 +121,7 @@ class Enrolment:
         assert self._joining is not None  # noqa: S101 - made by start()
         while self.identity is None:
             try:
-                self._take(await self._joining.wait(lambda news: log.info("%s", news)))
+                self._take(await self._joining.wait(self._hear))
             except IdentityError as error:
                 self._tell(f"this Rack is not let in: {error}")
                 await self._clock.sleep(self._backoff.next_s())
@@ -122,7 +137,10 @@ class Enrolment:
                 raise Refused(answer)
             self._take(await asyncio.to_thread(renewed, self._folder, identity, answer))
         except (BusError, IdentityError, OSError, ValueError) as error:
-            self._tell(f"the certificate is not renewed: {error}")
+            if isinstance(error, BusError) and self._left_s() > identity.life_s / 4:
+                log.debug("the certificate is not renewed yet: %s", error)
+            else:
+                self._tell(f"the certificate is not renewed: {error}")
             await self._clock.sleep(self._backoff.next_s())
             return False
         log.info("the certificate is renewed")
@@ -188,6 +206,11 @@ class Enrolment:
         if (remote := self._remote()) is not None:
             await dial(remote)
 
+    def _hear(self, news: str) -> None:
+        if news != self.trouble:
+            log.info("%s", news)
+        self.trouble = news
+
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:
             log.warning("%s", trouble)
@@ -198,7 +221,7 @@ def _token(spec: RackSpec, snake: SnakeSpec) -> str:
     if snake.join_file is not None:
         return join.read(snake.join_file)
     if snake.join:
-        return snake.join
+        return join.find(snake.join, stdin_is_fine=False)
     raise FluxrigError(
         f"Rack {spec.name} is not enrolled; get a join token (mixer join-token create) and run: "
         f"fluxrig enroll TOKEN --file FILE. Or name a file with it in the Rack file, snake: {{join: FILE}}, "

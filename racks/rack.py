@@ -87,7 +87,14 @@ class Rack:
             readings, letters = store.publishers[UNS], store.publishers[DEAD]
             lane = LiveLane(bus.publish)
             engine = await stack.enter_async_context(self._engine(readings, letters, lane))
-            reporter = Reporter(self.spec, engine, store, self._clock, lambda: self._leaf_trouble)
+            reporter = Reporter(
+                self.spec,
+                engine,
+                store,
+                self._clock,
+                leaf_trouble=lambda: self._leaf_trouble,
+                mixer=self._where_mixer_is,
+            )
             snake = reporter.snake = self._snake = self._link(bus, store, reporter)
             await bus.serve(f"fluxrig.ctrl.{self.spec.name}.ping", reporter.answer)
             async with asyncio.TaskGroup() as background:
@@ -111,6 +118,9 @@ class Rack:
         for file in self._report_files:
             write_report(file, report)
         return report
+
+    def _where_mixer_is(self) -> str:
+        return self._enrolment.where if self._enrolment else ""
 
     def _is_online(self) -> bool:
         return self._snake is not None and self._snake.up

@@ -73,11 +73,16 @@ class Reporter:
         engine: Engine,
         store: Store,
         clock: Clock,
+        *,
         leaf_trouble: Callable[[], str],
+        mixer: Callable[[], str] = str,
     ) -> None:
-        """`leaf_trouble` gives the last thing that kept the leaf's server from working, or ""."""
+        """`leaf_trouble` gives the last thing that kept the leaf's server from working, or "".
+
+        `mixer` gives the address by which the Mixer is reached.
+        """
         self.snake: Snake | None = None
-        self._leaf_trouble = leaf_trouble
+        self._leaf_trouble, self._mixer = leaf_trouble, mixer
         self._spec, self._engine, self._store, self._clock = spec, engine, store, clock
         self._readings, self._letters = store.publishers[UNS], store.publishers[DEAD]
         self._first_seq, self._first_letter = self._readings.next_number, self._letters.next_number
@@ -134,7 +139,7 @@ class Reporter:
         return {
             "up": self.snake.up,
             "since_ns": self.snake.since_ns,
-            "to": f"{self._spec.snake.host}:{self._spec.snake.port}",
+            "to": self._mixer(),
             "last_error": self.snake.last_error,
         }
 

@@ -72,7 +72,7 @@ def create(
         print_json(made)
         return
     who = f"Rack {rack}" if rack else "any Rack" if uses == 1 else f"{uses} Racks"
-    then = "lets it in at once" if approve else "then: mixer racks approve NAME"
+    then = "lets it in at once" if approve else f"then: mixer racks approve {rack or 'NAME'}"
     typer.echo(f"join token {made['id']} for {who}, until {_time(made['expires_s'])}; {then}", err=True)
     if out is None:
         print(made["token"])

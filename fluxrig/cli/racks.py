@@ -157,7 +157,8 @@ def _row(rack: dict[str, Any]) -> list[str]:
         state = f"{state}, asks with new keys"
     seen = "now" if health.get("online") else _time(rack["last_seen_ns"] / 1e9)
     offset_ms = health.get("clock_offset_ms")
-    clock = "" if offset_ms is None else f"{offset_ms / 1000:+.1f} s"
+    # + 0.0 makes 0.0 of -0.0
+    clock = "" if offset_ms is None else f"{round(offset_ms / 1000, 1) + 0.0:+.1f} s"
     numbers = (seen, str(health.get("backlog", "")), clock)
     name = rack["rack"] if rack["project"] == "default" else f"{rack['project']}/{rack['rack']}"
     return [name, state, rack["uns"], *numbers, told["version"], _ends(rack)]

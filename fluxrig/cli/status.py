@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fluxrig.cli.console import JsonOption, print_json
-from fluxrig.duration import format_duration
+from fluxrig.duration import format_about, format_duration
 from fluxrig.size import format_size
 
 
@@ -88,7 +88,7 @@ def _link(link: dict[str, Any] | None) -> str:
 def _backlog(backlog: dict[str, Any]) -> str:
     said = f"{backlog['messages']:,} messages, about {format_size(backlog['bytes'])}"
     age_s = backlog["oldest_age_s"]
-    return said if age_s is None else f"{said}, the oldest {format_duration(round(age_s))} old"
+    return said if age_s is None else f"{said}, the oldest {format_about(age_s)} old"
 
 
 def _store(store: dict[str, Any]) -> str:
@@ -108,7 +108,7 @@ def _store(store: dict[str, Any]) -> str:
 def _certificate(found: dict[str, Any] | None) -> str:
     if found is None:
         return "none"
-    return found["fault"] or f"ends {found['ends']}, in {format_duration(found['left_s'])}"
+    return found["fault"] or f"ends {found['ends']}, in {format_about(found['left_s'])}"
 
 
 def _time(ns: int) -> str:

@@ -73,6 +73,10 @@ class Identity:
         """Tell whether a UNS path is the prefix or below it."""
         return f"{uns}/".startswith(f"{self.uns}/")
 
+    @property
+    def life_s(self) -> float:
+        return self.expires_s - self.issued_s
+
     def needs_renewal(self, now_s: float) -> bool:
         """Tell whether half of the certificate's life is over, or the clock says that it has not begun."""
         return not self.issued_s <= now_s < (self.issued_s + self.expires_s) / 2

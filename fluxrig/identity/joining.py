@@ -79,7 +79,7 @@ class Joining:
                 found = await self.ask()
                 if isinstance(found, Identity):
                     return found
-                news, pause_s = _news(found, self._request.rack, self.keys), found.retry_s
+                news, pause_s = self.news(found), found.retry_s
                 wait_s = _FIRST_S
             except Unreachable as error:
                 news, pause_s, wait_s = f"{error}; trying again", wait_s, min(2 * wait_s, _LONGEST_S)
@@ -87,6 +87,16 @@ class Joining:
                 tell(news)
                 told = news
             await asyncio.sleep(pause_s * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+
+    def news(self, answer: Answer) -> str:
+        """Say in a line what an answer that decides nothing means."""
+        if answer.state == "busy":
+            return f"the Mixer takes no enrolments for the moment: {answer.error}"
+        rack = self._request.rack
+        return (
+            f"waiting for the operator to let in Rack {rack} with key {self.keys.public.fingerprint}: "
+            f"mixer racks approve {rack}"
+        )
 
 
 async def refresh(folder: IdentityFolder, identity: Identity, uns: str) -> Identity:
@@ -139,12 +149,3 @@ def _same(identity: Identity | None, token: JoinToken, rack: str) -> Identity | 
             "or replace that identity with --new-keys"
         )
     return identity
-
-
-def _news(answer: Answer, rack: str, keys: Keys) -> str:
-    if answer.state == "busy":
-        return f"the Mixer takes no enrolments for the moment: {answer.error}"
-    return (
-        f"waiting for the operator to let in Rack {rack} with key {keys.public.fingerprint}: "
-        f"mixer racks approve {rack}"
-    )

@@ -16,7 +16,7 @@ from typing import Final
 
 from fluxrig.durable import sync_folder, write_durably
 from fluxrig.errors import FluxrigError
-from mixer.authority.identity import INDEX, RACKS, TOKENS, check, put_in_place
+from mixer.authority.identity import INDEX, RACKS, TOKENS, BrokenIdentity, check, put_in_place
 
 MAX_BYTES: Final = 64 << 20
 _FIRST: Final = (RACKS, TOKENS, INDEX)
@@ -53,13 +53,21 @@ def restore(source: Path, identity: Path) -> list[str]:
     shutil.rmtree(draft, ignore_errors=True)
     try:
         _write(draft, files)
-        check(draft)
+        _check(draft, source)
         _put(draft, identity)
     except OSError as error:
         raise FluxrigError(f"{identity} can't be put back: {error.strerror}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return sorted(files)
+
+
+def _check(draft: Path, source: Path) -> None:
+    try:
+        check(draft)
+    except BrokenIdentity as broken:
+        fault = str(broken).partition(";")[0].replace(f"{draft}/", "")
+        raise FluxrigError(f"{source} is not a whole backup: {fault}; restore from another one") from None
 
 
 def _put(draft: Path, identity: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from fluxrig.duration import MAX_S, Seconds, format_duration, parse_duration
+from fluxrig.duration import MAX_S, Seconds, format_about, format_duration, parse_duration
 
 SECONDS = TypeAdapter(Seconds)
 
@@ -50,3 +50,12 @@ def test_format_reads_back(seconds: float) -> None:
 def test_json_round_trip() -> None:
     """A duration survives being written as JSON."""
     assert SECONDS.validate_json(SECONDS.dump_json(0.25)) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0s"), (0.4, "0s"), (59, "59s"), (90, "1m30s"), (3600, "1h"), (86_389, "23h59m"), (90_061, "1d1h")],
+)
+def test_a_span_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
+    """Nobody divides 86389 seconds in his head."""
+    assert format_about(seconds) == said

@@ -12,7 +12,7 @@ from fluxrig.message import FluxMsg
 from .audit.stream import leaf_seqs
 from .site import PATH, RACK, MixerProcess, enrol, rack
 
-DISK_MIB = 12
+DISK_MIB = 40
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own needs root")
 
@@ -35,7 +35,7 @@ async def test_a_backlog_larger_than_the_hubs_disk_passes_through(
     enrol(tmp_path)
     async with rack(tmp_path, port) as one:
         one.message = large  # type: ignore[method-assign]
-        await one.store(2 * DISK_MIB << 10, each=64)
+        await one.store(3 * DISK_MIB << 9, each=64)
         with MixerProcess(tmp_path / "mixer", port) as mixer:
             await mixer.ready()
             await one.flushed(100)

@@ -15,7 +15,7 @@ from fluxrig.clock import SystemClock
 from fluxrig.errors import BusUnavailable, FluxrigError
 from fluxrig.rackfile.model import RackSpec, SnakeSpec
 from mixer.enrolment.registry import State
-from racks.enrolment import Enrolment
+from racks.enrolment import PATIENCE_S, Enrolment
 from tests.mixer.enrolment.office import RACK, UNS, Edge, Office, opened
 
 
@@ -99,14 +99,25 @@ async def test_a_join_token_in_the_rack_file_is_enough(office: Office, tmp_path:
     assert (remote.host, remote.port) == ("10.0.0.1", 9)
 
 
+async def test_the_environment_may_name_a_file(office: Office, tmp_path: Path) -> None:
+    """As with `fluxrig enroll`: the token itself, or the path of a file with it."""
+    file = tmp_path / "join"
+    file.write_text(office.token(approve=True).encode())
+    file.chmod(0o600)
+    assert await Enrolment(spec(str(file)), tmp_path / "state", SystemClock()).start()
+
+
 async def test_a_rack_that_waits_for_approval_dials_when_it_has_it(office: Office, tmp_path: Path) -> None:
     """It runs meanwhile; `dial` hears of it as soon as the operator has said yes."""
     wire = Wire(office)
     enrolment = Enrolment(spec(office.token().encode()), tmp_path, SystemClock())
     assert await enrolment.start() is None
+    assert f"mixer racks approve {RACK}" in enrolment.trouble
+    assert enrolment.where == f"127.0.0.1:{office.server.port}"
     async with running(enrolment, wire):
         office.registry.approve(office.rack(), "op")
         await until(lambda: wire.dialled)
+    assert (enrolment.trouble, enrolment.where) == ("", "127.0.0.1:7422")
 
 
 async def test_a_mixer_that_is_away_is_waited_for(office: Office, tmp_path: Path) -> None:
@@ -164,10 +175,12 @@ async def test_a_rack_that_slept_past_its_end_enrols_again(office: Office, edge:
     office.certificates_live(-300)
     await edge.join(office.token(approve=True))
     office.certificates_live(3600)
-    wire, enrolment = Wire(office), Enrolment(spec(), edge.folder.path.parent, Quick())
+    clock = Quick()
+    wire, enrolment = Wire(office), Enrolment(spec(), edge.folder.path.parent, clock)
     await enrolment.start()
     async with running(enrolment, wire):
         await until(lambda: wire.dialled)
+        assert clock.ahead_ns < PATIENCE_S * 1e9 / 2, "there was nothing to wait for"
     assert enrolment.identity is not None
     assert enrolment.identity.expires_s > SystemClock().now_ns() / 1e9 + 3000
 
