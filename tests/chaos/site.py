@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
+from fluxrig.durable import write_durably
+from mixer.audit.layout import STAGED
 from mixer.audit.query import query
 from tests.chaos.link import ADDRESS, Link
 from tests.processes import FLUXRIG, MIXER, Running, read_json, running, until
@@ -49,12 +53,15 @@ class Part:
         self._clock = folder / f"{name}.clock"
         self.process = self._start(environ)
 
-    def _start(self, environ: dict[str, str]) -> Running:
+    def _start(self, environ: dict[str, str], options: tuple[str, ...] = ()) -> Running:
         log = self.folder / f"{self.name}.log"
-        return self._stack.enter_context(running(self._command, log, **environ))
+        return self._stack.enter_context(running((*self._command, *options), log, **environ))
 
-    def kill(self, *, own_clock: bool = False) -> None:
-        """Kill it with -9, and start it again; with a clock of its own it can be told a wrong time."""
+    def kill(self, *options: str, own_clock: bool = False) -> None:
+        """Kill it with -9, and start it again, this once with more options.
+
+        With a clock of its own it can be told a wrong time.
+        """
         self.process.kill()
         faked = {
             "LD_PRELOAD": _FAKETIME,
@@ -62,7 +69,7 @@ class Part:
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        self.process = self._start(self._environ | (faked if own_clock else {}))
+        self.process = self._start(self._environ | (faked if own_clock else {}), options)
 
     def kill_server(self) -> None:
         """Kill its nats-server with -9."""
@@ -107,6 +114,24 @@ class Site:
 
     def committed(self, rack: str) -> int:
         return int(str(self.racks[rack].report.get("committed") or 0))
+
+    def certificate(self, rack: str) -> x509.Certificate:
+        """The one that a Rack has now."""
+        return until(lambda: _certificate(self._identity(rack)), f"a certificate of {rack}")
+
+    def age_certificate(self, rack: str) -> None:
+        """Have a Rack take its certificate for one that ends in a minute, so that it wants the next."""
+        path = self._identity(rack) / "rack.json"
+        write_durably(
+            path, json.dumps(read_json(path) | {"issued_s": 0, "expires_s": time.time() + 60}).encode()
+        )
+
+    def _identity(self, rack: str) -> Path:
+        return self.folder / f"state-{rack}" / "identity"
+
+    def commit_under_way(self) -> bool:
+        """Tell whether the audit's writer has files that are not committed."""
+        return any((self.folder / "mixer" / "audit" / STAGED).rglob("*.parquet"))
 
     def end(self) -> None:
         """Stop everything as an operator would; the ledger balances to the last message."""
@@ -184,6 +209,14 @@ _LEDGER: Final = """
            count(*) FILTER (run_before IS NULL OR run <> run_before) AS turns
     FROM lined_up GROUP BY ALL
 """
+
+
+def _certificate(identity: Path) -> x509.Certificate | None:
+    """Read it, None in the moment in which the folder is replaced."""
+    try:
+        return x509.load_pem_x509_certificate((identity / "tls.pem").read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _join_token(link: Link, data: Path) -> str:

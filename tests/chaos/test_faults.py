@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.chaos.link import linked, reason_to_skip
 from tests.chaos.site import Site, can_step_clocks, site
@@ -25,8 +27,11 @@ RATE = int(os.environ.get("CHAOS_RATE", "200"))
 OUTAGE = int(os.environ.get("CHAOS_OUTAGE", "1000"))
 SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
 
+LIFE_S = 6
+"""Of a certificate that a Rack is given to see it end."""
+
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(600 * ROUNDS + OUTAGE // 100),
     pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip()),
     pytest.mark.xdist_group("chaos"),
 ]
@@ -56,8 +61,41 @@ def kill_mixer(one: Site) -> None:
     one.mixer.kill()
 
 
+def kill_audit_writer(one: Site) -> None:
+    """It is a part of the Mixer: killed with it in the middle of a commit."""
+    until(one.commit_under_way, "a commit under way")
+    one.mixer.kill()
+
+
 def kill_hub(one: Site) -> None:
     one.mixer.kill_server()
+
+
+def hub_without_connections(one: Site) -> None:
+    """The hub dies and comes back while no Rack reaches it: it is there alone before the first dials in."""
+    one.link.change(up=False)
+    one.mixer.kill_server()
+    one.pause(0.5, 1.5)
+    one.link.change()
+
+
+def certificate_renewed(one: Site) -> None:
+    """A Rack's certificate is renewed over the Snake, then a short one ends under the link that showed it."""
+    before = one.certificate("line-1").serial_number
+    one.mixer.kill("--certificate-life", f"{LIFE_S}s")
+    one.age_certificate("line-1")
+    until(lambda: one.certificate("line-1").serial_number != before, "a renewed certificate")
+    one.racks["line-1"].kill_server()  # it dials with the new one
+    shown = one.certificate("line-1")
+    until(lambda: time.time() > shown.not_valid_after_utc.timestamp(), "the end of that certificate")
+    until(lambda: one.certificate("line-1") != shown, "the certificate after it")
+    one.mixer.kill()
+    one.age_certificate("line-1")
+    until(lambda: _left_s(one.certificate("line-1")) > LIFE_S, "a certificate of the usual life")
+
+
+def _left_s(certificate: x509.Certificate) -> float:
+    return certificate.not_valid_after_utc.timestamp() - time.time()
 
 
 def kill_everything(one: Site) -> None:
@@ -168,7 +206,9 @@ FAULTS = [
     kill_rack,
     kill_leaf,
     kill_mixer,
+    kill_audit_writer,
     kill_hub,
+    hub_without_connections,
     kill_everything,
     cut,
     half_open,
@@ -181,6 +221,7 @@ FAULTS = [
     hub_disk_full,
     clock_back,
     clock_ahead,
+    certificate_renewed,
 ]
 
 
