@@ -41,7 +41,8 @@ def format_duration(seconds: float) -> str:
 
 def format_about(seconds: float) -> str:
     """Give a span as people say it, in its two largest units: 86389 is `23h59m`."""
-    rest, parts = round(seconds), []
+    rest = round(seconds)
+    parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
         number, rest = divmod(rest, size)
         if number or parts:

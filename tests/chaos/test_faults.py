@@ -27,7 +27,7 @@ RATE = int(os.environ.get("CHAOS_RATE", "200"))
 OUTAGE = int(os.environ.get("CHAOS_OUTAGE", "1000"))
 SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
 
-LIFE_S = 6
+LIFE_S = 4
 """Of a certificate that a Rack is given to see it end."""
 
 pytestmark = [
@@ -83,6 +83,7 @@ def certificate_renewed(one: Site) -> None:
     """A Rack's certificate is renewed over the Snake, then a short one ends under the link that showed it."""
     before = one.certificate("line-1").serial_number
     one.mixer.kill("--certificate-life", f"{LIFE_S}s")
+    one.settle()
     one.age_certificate("line-1")
     until(lambda: one.certificate("line-1").serial_number != before, "a renewed certificate")
     one.racks["line-1"].kill_server()  # it dials with the new one
@@ -90,7 +91,6 @@ def certificate_renewed(one: Site) -> None:
     until(lambda: time.time() > shown.not_valid_after_utc.timestamp(), "the end of that certificate")
     until(lambda: one.certificate("line-1") != shown, "the certificate after it")
     one.mixer.kill()
-    one.age_certificate("line-1")
     until(lambda: _left_s(one.certificate("line-1")) > LIFE_S, "a certificate of the usual life")
 
 
