@@ -45,7 +45,7 @@ class Device:
         self._listener.close()
 
     def _serve(self) -> None:
-        _go_first()
+        go_first()
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -61,7 +61,7 @@ class Device:
             client.sendall(answer(request))
 
 
-def _go_first() -> None:
+def go_first() -> None:
     """Have this thread run before all others, the Rack's too, if we may: a device has a CPU of its own."""
     if hasattr(os, "sched_setscheduler"):
         with suppress(OSError):

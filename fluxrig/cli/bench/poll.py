@@ -43,9 +43,10 @@ def poll(
     """Measure polling, from Modbus devices to the leaf's stream.
 
     plain: 10 devices of 1,000 float32 tags, every 100 ms. holes: the same with 30 % of the addresses between
-    the tags unused. fast: 100 tags every 10 ms. Devices, Rack and leaf are processes of their own; CPU and
-    memory are those of Rack and leaf together, schedule and jitter those that the devices saw. Every value in
-    the leaf's stream is held against what its device had; exits 1 when one is wrong.
+    the tags unused. fast: 100 tags every 10 ms. Devices, Rack and leaf are processes of their own; the
+    devices go before all others where that is allowed (CAP_SYS_NICE), as if each had a CPU of its own. CPU
+    and memory are those of Rack and leaf together, schedule and jitter those that the devices saw. Every
+    value in the leaf's stream is held against what its device had; exits 1 when one is wrong.
 
     With --json `tags_per_s`, `cores`, `rss_mib` and `overrun_ratio` are those of the first case measured,
     `jitter_ms` that of `fast` if it was measured; `cases` has all of each.

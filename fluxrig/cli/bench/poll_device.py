@@ -18,6 +18,7 @@ from array import array
 from functools import partial
 from typing import Any, Final
 
+from fluxrig.cli.bench.neighbour_device import go_first
 from fluxrig.cli.bench.poll_case import PHASES, Case, from_facts, registers
 
 WARM: Final = 3
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
 async def serve(case: Case) -> None:
     """Serve until SIGTERM."""
     loop = asyncio.get_running_loop()
+    go_first()
     told = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, told.set)
     devices, servers = [], []
