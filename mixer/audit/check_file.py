@@ -72,25 +72,35 @@ def check(job: Job) -> Outcome:
 
 def _check(job: Job) -> Outcome:
     outcome = Outcome()
-    made: dict[str, list[pa.RecordBatch]] | None = None
+    made: dict[str, list[pa.RecordBatch]] = {}
     for entry in sorted(job.files, key=lambda file: file.table != MESSAGES.name):
         outcome.rows += entry.rows
         before = len(outcome.findings)
-        rows = _load(job, entry, outcome)
-        if rows is not None:
-            findings: Iterator[Finding] = iter(())
-            if entry.table == MESSAGES.name:
-                made = {}
-                findings = _check_messages(job, entry, rows, made)
-            elif entry.root:
-                findings = _check_tree(job, entry, leaves_of(TABLES[entry.table], _columns(rows)), rows)
-            elif made is not None:
-                findings = _check_derived(entry, rows, made.get(entry.table, []))
-            _take(outcome, entry, findings)
+        try:
+            _take(outcome, entry, _check_one(job, entry, outcome, made))
+        except Exception as error:  # noqa: BLE001 - a line that somebody changed may say anything of its file
+            what = f"the file can't be checked as its line asks: {type(error).__name__}: {_line(error)}"
+            outcome.findings.append(Finding(entry.path, None, what))
         if len(outcome.findings) == before and outcome.digests.get(entry.path) != entry.sha256:
             what = "the bytes of the file were changed; its rows are as signed"
             outcome.findings.append(Finding(entry.path, None, what))
     return outcome
+
+
+def _check_one(
+    job: Job, entry: FileEntry, outcome: Outcome, made: dict[str, list[pa.RecordBatch]]
+) -> Iterator[Finding]:
+    """Check one file. `made` takes what the messages give; without them no derived row can be held."""
+    rows = _load(job, entry, outcome)
+    if rows is None:
+        return
+    if entry.table == MESSAGES.name:
+        made[entry.table] = []
+        yield from _check_messages(job, entry, rows, made)
+    elif entry.root:
+        yield from _check_tree(job, entry, leaves_of(TABLES[entry.table], _columns(rows)), rows)
+    elif MESSAGES.name in made:
+        yield from _check_derived(entry, rows, made.get(entry.table, []))
 
 
 def _take(outcome: Outcome, entry: FileEntry, findings: Iterator[Finding]) -> None:
@@ -195,9 +205,19 @@ def _check_tree(job: Job, entry: FileEntry, leaves: list[bytes], rows: pa.Table)
     if not entry.root:
         yield Finding(entry.path, None, "was written without evidence: nothing proves its rows")
         return
+    name, starts = leaves_path(entry.path), None
+    with suppress(FileNotFoundError):
+        starts = job.store.read(name)
+    is_signed = starts is not None and hashlib.sha256(starts).hexdigest() == entry.leaves
     if evidence.root(leaves).hex() != entry.root:
-        yield from _locate(job, entry, leaves, rows)
+        if starts is not None and is_signed:
+            yield from _locate(entry, starts, leaves, rows)
+        else:
+            what = f"rows were changed; which ones {name} would say, but it was changed too"
+            yield Finding(entry.path, None, what)
         return
+    if not is_signed:
+        yield Finding(name, None, "was removed" if starts is None else "was changed")
     at = 0
     for path, count in entry.parts:
         if evidence.root(leaves[at : at + count]).hex() != job.roots.get(path):
@@ -205,16 +225,8 @@ def _check_tree(job: Job, entry: FileEntry, leaves: list[bytes], rows: pa.Table)
         at += count
 
 
-def _locate(job: Job, entry: FileEntry, leaves: Sequence[bytes], rows: pa.Table) -> Iterator[Finding]:
-    """Name the rows that are not as signed."""
-    name, starts = leaves_path(entry.path), b""
-    with suppress(FileNotFoundError):
-        starts = job.store.read(name)
-    if hashlib.sha256(starts).hexdigest() != entry.leaves:
-        yield Finding(
-            entry.path, None, f"rows were changed; which ones {name} would say, but it was changed too"
-        )
-        return
+def _locate(entry: FileEntry, starts: bytes, leaves: Sequence[bytes], rows: pa.Table) -> Iterator[Finding]:
+    """Name the rows that are not as signed; `starts` has the start of each leaf hash as it was."""
     signed = [starts[at : at + LEAF_START] for at in range(0, len(starts), LEAF_START)]
     found = [leaf[:LEAF_START] for leaf in leaves]
     for one in differences(signed, found):

@@ -12,8 +12,11 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import Field, TypeAdapter
 
 from fluxrig.errors import AuditError
 from fluxrig.evidence import SigningKey, signed
@@ -21,6 +24,8 @@ from fluxrig.evidence import SigningKey, signed
 NAME: Final = "manifest.jsonl"
 HEAD: Final = "head.json"
 DEFAULT_PROJECT: Final = "default"
+_BELOW: Final = r"^([^./][^/]*/)+[^./][^/]*$"
+"""A path that does not leave the folder."""
 GENESIS: Final = "0" * 64
 """What the first line carries in place of a digest."""
 
@@ -29,7 +34,7 @@ GENESIS: Final = "0" * 64
 class FileEntry:
     """One Parquet file: its path below the audit folder, and what it must hold."""
 
-    path: str
+    path: Annotated[str, Field(pattern=_BELOW)]
     table: str
     rows: int
     bytes: int
@@ -87,7 +92,7 @@ class Head(NamedTuple):
     @classmethod
     def parse(cls, data: bytes) -> Head | None:
         """Read what `head.json` holds; None when it is nothing of the kind."""
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             fields = json.loads(data)
             return cls(int(fields["number"]), str(fields["digest"]))
         return None
@@ -131,7 +136,7 @@ def _chained(line: bytes, number: int, previous: str, name: object) -> Commit:
         fields = json.loads(line)
         is_next = fields["previous"] == previous
         commit = _commit(fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         is_next = False
     if not is_next or commit.number != number:
         raise AuditError(
@@ -142,19 +147,20 @@ def _chained(line: bytes, number: int, previous: str, name: object) -> Commit:
 
 
 def parse(line: bytes) -> Commit:
-    """Read one line. Raises ValueError, TypeError, KeyError or AttributeError when it is none."""
-    return _commit(json.loads(line))
+    """Read one line. Raises one of the errors of reading JSON when it is none."""
+    commit = _commit(json.loads(line))
+    datetime.fromisoformat(commit.at)
+    return commit
 
 
 def _commit(fields: dict[str, Any]) -> Commit:
-    for name in ("previous", "key", "signature"):
-        fields.pop(name, None)
-    for name in ("files", "gone"):
-        fields[name] = tuple(map(entry, fields.get(name, ())))
-    return Commit(**fields)
+    return _LINE.validate_python(fields)
 
 
 def entry(fields: dict[str, Any]) -> FileEntry:
-    """Read the entry of one file."""
-    parts = tuple((str(path), int(rows)) for path, rows in fields.get("parts", ()))
-    return FileEntry(**{**fields, "parts": parts})
+    """Read the entry of one file. Raises ValueError when it is none."""
+    return _ENTRY.validate_python(fields)
+
+
+_LINE: Final = TypeAdapter(Commit)
+_ENTRY: Final = TypeAdapter(FileEntry)

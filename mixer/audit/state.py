@@ -132,7 +132,7 @@ class State:
     @classmethod
     def parse(cls, data: bytes) -> State | None:
         """Read a checkpoint; None when it is none."""
-        with suppress(ValueError, KeyError, TypeError, AttributeError):
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             fields: dict[str, Any] = json.loads(data)
             for name in ("key", "signature"):
                 fields.pop(name, None)
@@ -140,6 +140,7 @@ class State:
             fields["streams"] = {
                 (project, stream): _progress(progress) for project, stream, progress in fields["streams"]
             }
+            fields["number"] = int(fields["number"])
             for name in ("lines", "pruned"):
                 fields[name] = Counter(fields[name])
             return cls(**fields)

@@ -102,7 +102,7 @@ def _check_manifest(
             break  # a commit that was under way
         try:
             fields, commit = json.loads(line), parse(line)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             report.findings.append(Finding(NAME, place, "the line was changed: it is no commit"))
             previous, number = digest(line), number + 1
             continue
@@ -122,7 +122,12 @@ def _check_manifest(
         if said and said.number == number and checkpoint:
             report.findings += _check_checkpoint(keys, checkpoint, said, state)
     if not place and not store.exists():
-        raise AuditError(f"there is no audit store at {store}")
+        if store.head() is None:
+            raise AuditError(f"there is no audit store at {store}")
+        report.findings.append(Finding(NAME, None, "the manifest was removed"))
+    if checkpoint and (said is None or said.number > number):
+        what = "is no checkpoint" if said is None else f"knows of line {said.number}, which is not there"
+        report.findings.append(Finding(CHECKPOINT, None, what))
     if unsigned_lines:
         what = (
             f"{len(unsigned_lines)} lines from here on carry no signature: they were written without evidence"
@@ -175,8 +180,8 @@ def _check_head(keys: PublicKeys, data: bytes | None, digests: dict[int, str]) -
     head = Head.parse(data) if data else None
     if head is None or data is None:
         if digests:
-            what = "is missing: whether lines were cut off the end of the manifest can't be told"
-            yield Finding(HEAD, None, what)
+            how = "is missing" if data is None else "is no head"
+            yield Finding(HEAD, None, f"{how}: whether lines were cut off the manifest's end can't be told")
         return
     fault = _signature_fault(data, json.loads(data), keys)
     if fault is not None:

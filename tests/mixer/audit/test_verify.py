@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fluxrig.evidence import PublicKeys, SigningKey
 from mixer.audit.layout import leaves_path
 from mixer.audit.manifest import HEAD, NAME, digest, parse
 from mixer.audit.origin import Marks
+from mixer.audit.state import CHECKPOINT
 from mixer.audit.store import AuditStore
 from mixer.audit.tabulate import tabulate
 from mixer.audit.verify import Report, Scope, verify
@@ -238,6 +240,58 @@ def test_a_changed_manifest_is_named(audit: Path, tamper: Any, line: int, what: 
     finding = found(audit).findings[0]
     assert (finding.file, finding.row) == (NAME, line)
     assert what in finding.what
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"files": [{"path": "../../etc/hosts", "table": "messages", "rows": 1, "bytes": 1, "sha256": ""}]},
+        {"files": [{"path": "a/b", "table": "nothing", "rows": 1, "bytes": 1, "sha256": ""}]},
+        {"files": 5},
+        {"marks": "x"},
+        {"at": "yesterday"},
+        {"number": 10**30},
+        {"key": []},
+        {"signature": "é"},
+    ],
+    ids=str,
+)
+def test_a_manifest_may_hold_anything(audit: Path, field: dict[str, Any]) -> None:
+    """A line is named whatever somebody wrote into it, and no file outside of the folder is looked at."""
+    lines = _lines(audit)
+    changed = json.dumps({**json.loads(lines[1]), **field}, separators=(",", ":")).encode()
+    (audit / NAME).write_bytes(b"".join([lines[0], changed + b"\n", lines[2]]))
+    named = [
+        (one.file, one.row) for one in found(audit, Scope(since=datetime(2020, 1, 1, tzinfo=UTC))).findings
+    ]
+    assert (NAME, 2) in named
+    assert not any("etc" in file for file, _ in named)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\xff", b"[1]", b"{}", b"[" * 200_000], ids=["bytes", "list", "map", "deep"]
+)
+@pytest.mark.parametrize("name", [HEAD, CHECKPOINT])
+def test_junk_beside_the_manifest_is_named(audit: Path, name: str, junk: bytes) -> None:
+    """Whatever the head and the checkpoint were replaced by."""
+    (audit / name).write_bytes(junk)
+    assert [one.file for one in found(audit).findings] == [name]
+
+
+def test_a_removed_manifest_is_named(audit: Path) -> None:
+    """A folder whose manifest is gone is no empty one."""
+    (audit / NAME).unlink()
+    assert found(audit).findings[0][:3] == (NAME, None, "the manifest was removed")
+
+
+@pytest.mark.parametrize(
+    "change", [Path.unlink, lambda path: path.write_bytes(b"\0" + path.read_bytes()[1:])]
+)
+def test_a_changed_finder_is_named(audit: Path, change: Callable[[Path], Any]) -> None:
+    """The files by which rows are found are part of the evidence, also while all rows are as signed."""
+    path = leaves_path(files(audit)[1].relative_to(audit).as_posix())
+    change(audit / path)
+    assert [one.file for one in found(audit).findings] == [path]
 
 
 def test_a_manifest_cut_with_its_files_is_found(audit: Path) -> None:
