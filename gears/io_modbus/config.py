@@ -153,6 +153,9 @@ class Config(DeviceConfig):
     message: Literal["poll", "request"] = "poll"
     """Whether a message has all that was read at a time, or only what one request read, with the exact time
     of its answer."""
+    report_every: Seconds | None = 3600.0
+    """How often the port `error` tells how punctually the polls began, as an event `punctuality`; never if
+    null."""
     devices: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")], DeviceConfig] = Field(
         default_factory=dict, max_length=247
     )

@@ -17,6 +17,7 @@ from gears.io_modbus.group import Group
 from gears.io_modbus.metrics import Metrics
 from gears.io_modbus.owner import Owner, owners
 from gears.io_modbus.poll import Query, Readings
+from gears.io_modbus.punctuality import Punctuality
 from gears.io_modbus.schedule import Schedule
 from gears.io_modbus.terms import Lost, Terms
 from gears.io_modbus.timer import Timer
@@ -45,6 +46,7 @@ class IoModbus(Gear[Config]):
         self._told_connected: dict[str, bool] = {}
         self._known_illegal: set[tuple[str, str]] = set()
         self._overrun_news_ns = 0
+        self._report_ns = 0
 
     @property
     def _unit_ids(self) -> list[int]:
@@ -91,7 +93,7 @@ class IoModbus(Gear[Config]):
         await self.open()
         jobs: list[Coroutine[Any, Any, None]] = [self._poll(emit, group) for group in self.groups]
         jobs += [unit.watch(self._probe(name), self.context.clock) for name, unit in self.units.items()]
-        tasks = [asyncio.create_task(job) for job in (*jobs, self._watch_age(emit))]
+        tasks = [asyncio.create_task(job) for job in (*jobs, self._watch(emit))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -100,6 +102,8 @@ class IoModbus(Gear[Config]):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if (since_start := Punctuality.together(group.since_start for group in self.groups)).polls:
+                self.context.log.info("%s", since_start)
 
     def _probe(self, name: str) -> Query:
         return next(group.poller.probe for group in self.groups if group.device.name == name)
@@ -137,12 +141,14 @@ class IoModbus(Gear[Config]):
         wait_ns = schedule.wait_ns(clock.monotonic_ns())
         attributes = {"gear": self.context.gear, "device": group.device.name, "every": f"{group.every_s:g}"}
         if schedule.overruns > overruns:
+            group.note_overrun(schedule.skipped - skipped)
             self._metrics.overruns.add(1, attributes)
             self._metrics.skipped.add(schedule.skipped - skipped, attributes)
             await self._report_overrun(emit, group, schedule)
         await timer.until(schedule.tick_ns if wait_ns else 0)
         if wait_ns:
             late_ns = clock.monotonic_ns() - schedule.tick_ns
+            group.note_on_time(max(0, late_ns) / 1e9)
             self._metrics.jitter.record(max(0, late_ns) / 1e9, attributes)
 
     # --- what the consumers are told --------------------------------------------------------------
@@ -170,14 +176,30 @@ class IoModbus(Gear[Config]):
                 emit, "connected", f"{unit.owner.main.endpoint} unit {unit.device.unit} answers", unit
             )
 
-    async def _watch_age(self, emit: Emit) -> NoReturn:
-        """Tell tags stale that nothing was heard of for no known reason: a busy line, or a full wire."""
+    async def _watch(self, emit: Emit) -> NoReturn:
+        """Tell tags stale that nothing was heard of for no known reason: a busy line, or a full wire. Now and
+        then report how punctual the polls were."""
+        self._put_off_report()
         while True:
             await asyncio.sleep(STALE_LOOK_S)
             now_ns = self.context.clock.monotonic_ns()
             for group in self.groups:
                 if (message := group.stale(now_ns)) is not None:
                     await emit(OUT, [message])
+            if self._report_ns and now_ns >= self._report_ns:
+                self._put_off_report()
+                await self._report(emit)
+
+    def _put_off_report(self) -> None:
+        every_s = self.config.report_every
+        self._report_ns = self.context.clock.monotonic_ns() + round(every_s * 1e9) if every_s else 0
+
+    async def _report(self, emit: Emit) -> None:
+        """Tell of each group how punctual its polls were since the last report."""
+        for group in self.groups:
+            punctuality, unit = group.take_punctuality(), self.units[group.device.name]
+            facts = {"every_ms": round(group.every_s * 1e3, 3), **punctuality.facts()}
+            await self._event(emit, "punctuality", str(punctuality), unit, **facts)
 
     async def _report_overrun(self, emit: Emit, group: Group, schedule: Schedule) -> None:
         now_ns = self.context.clock.monotonic_ns()

@@ -11,6 +11,7 @@ from fluxrig.modbus.quality import GOOD, STALE, bad
 from fluxrig.modbus.tag import Tag, Value
 from gears.io_modbus.device import Device
 from gears.io_modbus.poll import Poller, Reading, Readings
+from gears.io_modbus.punctuality import Punctuality
 from gears.io_modbus.schedule import Schedule
 
 STALE_INTERVALS: Final = 3
@@ -24,6 +25,8 @@ class Group:
         self.every_s = every_s
         self.poller = Poller(tags, device.plan)
         self.schedule: Schedule | None = None
+        self.since_start = Punctuality()
+        self._since_report = Punctuality()
         self.told_ns = 0
         """When the consumers heard last of these tags, on a clock that never steps."""
         self.told_away = False
@@ -39,6 +42,21 @@ class Group:
     def stale_after_s(self) -> float:
         settings = self.device.settings
         return settings.stale_after or max(STALE_INTERVALS * self.every_s, settings.response_timeout)
+
+    def note_on_time(self, late_s: float) -> None:
+        """Note a poll that was waited for, and how late it began."""
+        self.since_start.on_time(late_s)
+        self._since_report.on_time(late_s)
+
+    def note_overrun(self, skipped: int) -> None:
+        """Note a poll whose tick had passed, after so many ticks without any."""
+        self.since_start.overrun(skipped)
+        self._since_report.overrun(skipped)
+
+    def take_punctuality(self) -> Punctuality:
+        """Give what was noted since this was asked last."""
+        taken, self._since_report = self._since_report, Punctuality()
+        return taken
 
     def messages(self, readings: Readings, now_ns: int, *, split: bool) -> list[FluxMsg]:
         """Give one message with all of a poll, or one for each request and one for what has no value."""
