@@ -18,6 +18,7 @@ from mixer.audit.writer import Roll, Writer
 from mixer.enrolment.registry import Rack, Registry, State
 from mixer.health import Health
 from mixer.live import LIVE, Live
+from mixer.refusals import Refusals
 from mixer.trim import keep_trimming
 
 REGISTER: Final = "fluxrig.mixer.*.register"
@@ -48,6 +49,7 @@ class Project:
         self._store = store
         self._registry = registry
         self._sourced: dict[str, str] = {}
+        self._refusals = Refusals("a registration")
         self._writers = [Writer(bus, store, stream, roll, self._seen, project=name) for stream in STREAMS]
 
     async def open(self) -> None:
@@ -86,7 +88,7 @@ class Project:
         try:
             request = _parse(payload)
         except ValueError as error:
-            _log.warning("refused a registration of Rack %s: %s", name, error)
+            self._refusals.log(f"Rack {name} of {self.name}", str(error))
             return _no(str(error))
         if not rack.first_seen_ns:
             _log.info("new Rack %s for %s", name, rack.uns)

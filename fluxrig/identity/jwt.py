@@ -106,14 +106,20 @@ def account_jwt(
     jetstream: bool = True,
     imports: Iterable[Mapping[str, Any]] = (),
     exports: Iterable[Mapping[str, Any]] = (),
+    max_subscriptions: int = _UNLIMITED,
+    max_payload: int = _UNLIMITED,
 ) -> str:
-    """Give an account's token. With `auth_users` (public keys) logins of all others are put to these."""
+    """Give an account's token. With `auth_users` (public keys) logins of all others are put to these.
+
+    `max_subscriptions` and `max_payload` (bytes) hold for each connection. Of one that `auth_users` let in,
+    nats-server (2.15) knows no others: it passes over those of the user's token.
+    """
     store = _UNLIMITED if jetstream else 0
     nats: dict[str, Any] = {
         "limits": {
-            "subs": _UNLIMITED,
+            "subs": max_subscriptions,
             "data": _UNLIMITED,
-            "payload": _UNLIMITED,
+            "payload": max_payload,
             "imports": _UNLIMITED,
             "exports": _UNLIMITED,
             "wildcards": True,

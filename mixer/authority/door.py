@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import OrderedDict
 from typing import Final
 
 from fluxrig.bus import Bus, Hub
 from fluxrig.errors import BusError
-from mixer.authority.bouncer import Bouncer
+from mixer.authority.bouncer import Bouncer, LeafLink
 from mixer.authority.gate import Gate, Visitors
 from mixer.authority.identity import Authority
 from mixer.enrolment.registry import Rack, Registry, State
 from mixer.refusals import Refusals
 
 SWEEP_S: Final = 2.0
+_REMEMBERED: Final = 4096
 LISTEN_S: Final = 0.25
+_DOMAIN: Final = re.compile(r'lid:(\d+) - JetStream using domains: local "[^"]*", remote "([^"]+)"')
 _LINE: Final = re.compile(r"\[(?:ERR|WRN)\] (\S+):\d+ - lid:(\d+) - (.*)")
 _SAID: Final = (
     (re.compile(r"TLS leafnode handshake error: (?:remote error: )?(?:tls: )?(.*)"), "no TLS: {}"),
@@ -27,6 +30,10 @@ _SAID: Final = (
     (re.compile(r"authentication error.*", re.I), "its credentials are no good"),
     (re.compile(r"maximum payload .*", re.I), "a message larger than it may send"),
     (re.compile(r"maximum subscriptions .*", re.I), "more subscriptions than it may have"),
+    (
+        re.compile(r"(?:processLeaf|Leafnode parser ERROR).*"),
+        "it does not speak as a leaf does",
+    ),
     (re.compile(r"attempted to connect to leaf node port.*"), "a client, and only leaves may come in"),
     (re.compile(r"(Slow Consumer Detected).*"), "too slow to take what it asked for"),
 )
@@ -46,6 +53,7 @@ class Door:
         self._bouncer = Bouncer(system, self._accounts)
         self._refusals = Refusals("a Rack")
         self._visitors = Visitors()
+        self._domains: OrderedDict[int, str] = OrderedDict()
         self._changed: set[tuple[str, str]] = set()
         self._news = asyncio.Event()
         registry.watch(self._note)
@@ -86,20 +94,31 @@ class Door:
         for leaf in await self._bouncer.leaves():
             known = self._registry.find(leaf.project, leaf.rack)
             state = known.state if known else None
-            if leaf.plays_hub:
-                self._refusals.log(f"Rack {leaf.rack} ({leaf.host})", "its leaf claims to be a hub")
-                await self._bouncer.put_out(leaf, "its leaf claims to be a hub")
+            if claim := self._false_claim(leaf):
+                self._refusals.log(f"Rack {leaf.rack} ({leaf.host})", claim)
+                await self._bouncer.put_out(leaf, claim)
             elif state is not State.APPROVED:
                 await self._bouncer.put_out(leaf, f"it is {state or 'not enrolled'}")
             elif (leaf.project, leaf.rack) in changed:
                 await self._bouncer.put_out(leaf, "what it was let in with has changed")
 
+    def _false_claim(self, leaf: LeafLink) -> str:
+        """Say what a leaf that was let in makes of itself besides, or ""."""
+        if leaf.plays_hub:
+            return "its leaf claims to be a hub"
+        domain = self._domains.get(leaf.connection, leaf.rack)
+        return "" if domain == leaf.rack else f"its leaf claims the domain {domain[:64]!r}"
+
     async def _listen(self) -> None:
-        """Tell what nats-server refuses by itself."""
+        """Tell what nats-server refuses by itself, and learn what only its log says of a leaf."""
         while True:
             for line in self._hub.news():
                 if match := _LINE.search(line):
                     self._tell(match[1], int(match[2]), match[3])
+                elif match := _DOMAIN.search(line):
+                    self._domains[int(match[1])] = match[2]
+                    if len(self._domains) > _REMEMBERED:
+                        self._domains.popitem(last=False)
             await asyncio.sleep(LISTEN_S)
 
     def _tell(self, host: str, connection: int, said: str) -> None:

@@ -12,7 +12,7 @@ from fluxrig.errors import IdentityError
 from fluxrig.identity.jwt import encode, user_jwt
 from fluxrig.identity.nkey import KeyPair
 from mixer.authority.admission import Login, Unwelcome, admit
-from mixer.authority.rights import MAX_PAYLOAD_BYTES, MAX_SUBSCRIPTIONS, rights
+from mixer.authority.rights import rights
 from mixer.enrolment.registry import Registry
 from mixer.refusals import Refusals
 
@@ -96,6 +96,4 @@ class Gate:
             rights(admitted.rack, known.uns),
             expires_s=admitted.end_s,
             connections=["LEAFNODE"],
-            max_payload=MAX_PAYLOAD_BYTES,
-            max_subscriptions=MAX_SUBSCRIPTIONS,
         )

@@ -20,6 +20,7 @@ from fluxrig.identity import certificates
 from fluxrig.identity.jwt import Permissions, account_jwt, operator_jwt, user_jwt
 from fluxrig.identity.nkey import KeyPair, Kind
 from mixer.authority.identity import Authority
+from mixer.authority.rights import MAX_PAYLOAD_BYTES, MAX_SUBSCRIPTIONS
 
 SERVER_LIFE_S: Final = 30 * 86_400
 """Of the certificate that the hub shows to leaves."""
@@ -56,7 +57,12 @@ class Accounts:
         }
         for name, key in authority.projects.items():
             accounts[key.public] = account_jwt(
-                key.public, name, authority.operator, auth_users=[self._user.public, self._operators.public]
+                key.public,
+                name,
+                authority.operator,
+                auth_users=[self._user.public, self._operators.public],
+                max_subscriptions=MAX_SUBSCRIPTIONS,
+                max_payload=MAX_PAYLOAD_BYTES,
             )
         ca = authority.folder / "ca.pem"
         return Trust(self._operator, authority.system.public, accounts, ca, self._certificate, self._key)

@@ -11,9 +11,10 @@ from typing import Final
 
 from fluxrig.identity.jwt import Permissions
 
-MAX_PAYLOAD_BYTES: Final = 1 << 20
-"""Of one NATS message of a Rack: its largest parcel, or its leaf's API telling of one, and headers."""
+MAX_PAYLOAD_BYTES: Final = 4 << 20
+"""Of one NATS message in a project. A Rack's are far smaller; the Mixer tells a stream of all its sources."""
 MAX_SUBSCRIPTIONS: Final = 1000
+"""Of one connection in a project."""
 _STREAMS: Final = ("UNS", "DEAD")
 _MQTT: Final = ("$MQTT.>",)  # which leaves may use unless it is forbidden
 

@@ -18,6 +18,7 @@ from mixer.enrolment.issuer import Issuer
 from mixer.enrolment.refusal import Refusal
 from mixer.enrolment.registry import Asked, Rack, Registry, State, retired_as
 from mixer.enrolment.tokens import Token, Tokens
+from mixer.refusals import Refusals
 
 POLL_S = 2.0
 """How often a Rack that waits for approval should ask."""
@@ -34,6 +35,7 @@ class Desk:
     issuer: Issuer
     leaf_port: int
     clock: Clock = field(default_factory=SystemClock)
+    refusals: Refusals = field(default_factory=lambda: Refusals("a certificate"))
 
     def answer(self, request: Request, address: str) -> Answer:
         """Answer a request whose NATS signature holds. Raises Refusal, IdentityError."""
@@ -53,7 +55,7 @@ class Desk:
             return self._issue(self._admitted(project, rack, keys), request.nats_key, request.csr)
         except (Refusal, IdentityError, ValidationError) as error:
             reason = explained(error) if isinstance(error, ValidationError) else str(error)
-            _log.warning("refused a certificate to Rack %s: %s", rack, reason)
+            self.refusals.log(f"Rack {rack} of {project}", reason)
             return Answer(state="refused", error=reason, code="renewal")
 
     def is_known(self, request: Request) -> bool:
