@@ -191,7 +191,7 @@ def trace(
         relation = {-1: "derived from", 0: "message", 1: "gave rise to"}[max(-1, min(1, one["generation"]))]
         typer.echo(f"{relation} {one['id']}  {one['uns']}  {one['schema']}")
         for hop in one["hops"]:
-            after = "" if hop["after_us"] is None else f"  +{hop['after_us']:,.0f} µs"
+            after = "" if hop["after_us"] is None else f"  {round(hop['after_us']):+,} µs"
             typer.echo(f"    {hop['time']}  {hop['at']}{after}")
 
 

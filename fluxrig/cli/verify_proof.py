@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -21,9 +22,6 @@ def verify_proof(
         typer.Argument(
             metavar="FILE",
             help="What `mixer audit prove` printed; - reads it from standard input.",
-            allow_dash=True,
-            exists=True,
-            dir_okay=False,
         ),
     ],
     key: Annotated[
@@ -57,7 +55,7 @@ def _described(proven: Proven) -> dict[str, object]:
     received = datetime.fromtimestamp(received_ns // 10**9, UTC)
     return {
         "message": diagnose(proven.message.fields),
-        "id": proven.message.id.hex(),
+        "id": str(UUID(bytes=proven.message.id)),
         "stream": stream,
         "stream_seq": seq,
         "received": f"{received:%Y-%m-%dT%H:%M:%S}.{received_ns % 10**9:09}Z",

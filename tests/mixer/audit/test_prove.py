@@ -1,5 +1,6 @@
 """Anyone with the public key can check that a message is in the store, and no changed proof passes."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_the_commands_work_together(audit: Path, tmp_path: Path, capsys: pytest.
     check = ["verify-proof", str(proof), "--key", str(audit.parent / "signing.pub"), "--json"]
     assert console.run(main.app, check) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["leaf_seq"]) == (True, 7)
+    assert (found["ok"], found["id"], found["leaf_seq"]) == (True, uuid(7), 7)
     assert console.run(mixer.app, ["audit", "verify", "--data", data, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["ok"], report["commits"], report["faults"]) == (True, 2, [])
@@ -139,6 +140,19 @@ def test_the_commands_work_together(audit: Path, tmp_path: Path, capsys: pytest.
     (audit / "messages").rename(tmp_path / "gone")
     assert console.run(mixer.app, ["audit", "verify", "--data", data]) == 1
     assert "the file was removed" in capsys.readouterr().out
+
+
+def test_a_proof_is_read_from_standard_input(
+    audit: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mixer audit prove ID | fluxrig verify-proof -` is one line; a file that is not there is told."""
+    assert console.run(mixer.app, ["audit", "prove", uuid(7), "--data", str(audit.parent)]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(capsys.readouterr().out))
+    key = ["--key", str(audit.parent / "signing.pub")]
+    assert console.run(main.app, ["verify-proof", "-", *key]) == 0
+    assert "the proof holds" in capsys.readouterr().out
+    assert console.run(main.app, ["verify-proof", str(audit / "nothing.json"), *key]) == 1
+    assert "nothing.json" in capsys.readouterr().err
 
 
 def test_the_private_key_is_private(audit: Path) -> None:
