@@ -10,9 +10,11 @@ import pytest_asyncio
 
 from fluxrig.bus import UNS, Bus
 from fluxrig.bus.sources import restart_sources
+from fluxrig.codec import encode_sequence
+from mixer.audit.query import query
 
 from .plant import Plant, plant
-from .pretender import Pretender
+from .pretender import Pretender, header_block
 from .site import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Plant]:
-    async with plant(tmp_path_factory.mktemp("plant"), "mallory") as one:
+    async with plant(tmp_path_factory.mktemp("plant"), "mallory", "liar") as one:
         yield one
 
 
@@ -51,6 +53,40 @@ async def test_a_forged_position_does_not_move_a_neighbour(site: Plant) -> None:
         restarts = hub.restarts
         await until(lambda: hub.restarts > restarts)
     await site.undisturbed()
+
+
+async def test_what_a_leaf_forges_ends_in_the_quarantine(site: Plant) -> None:
+    """A neighbour's subject, headers, leaf and numbers, and headers that end early or not at all: no row."""
+    good = site.good
+    mine = {"Fluxrig_Rack": "good", "Fluxrig_Leaf": good.publisher.leaf, "Fluxrig_Count": "1"}
+    true = header_block(**mine, Fluxrig_Seq=str(1 << 40))
+    forged = encode_sequence([good.message(1 << 40)])
+    blocks = [
+        true,
+        header_block(**mine, Fluxrig_Seq=str(good.sent)),  # the very next of its numbers
+        header_block(**mine, Fluxrig_Seq="0"),
+        true[:-2] + b"Nats-Stream-Source: UNS:x 1 a b c\r\n\r\n",
+        true[:-2] + b"Nats-Stream-Source: UNS:x 1 a b c zz",
+        true + b"X: y\r\n\r\n",
+    ]
+    before = len(_asked(site, "SELECT 1 FROM quarantine"))
+    async with site.leaf("liar") as leaf:
+        pretender = Pretender(leaf, "liar")
+        await pretender.be_sourced()
+        for subject in ("fluxrig.uns.acme.good", "fluxrig.uns.acme.liar", "fluxrig.uns.nobody"):
+            for block in blocks:
+                await pretender.deliver(subject, forged, block)
+        await site.undisturbed()
+        await until(lambda: len(_asked(site, "SELECT 1 FROM quarantine")) >= before + 18)
+    await site.undisturbed()
+    rows = "SELECT rack, leaf_seq FROM messages ORDER BY leaf_seq"
+    assert _asked(site, rows) == [("good", number) for number in range(good.sent)]
+
+
+def _asked(site: Plant, sql: str) -> list[tuple[object, ...]]:
+    with query(site.centre.folder.audit, sql) as reader:
+        table = reader.read_all()
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 async def _guesses(bus: Bus) -> list[str]:
