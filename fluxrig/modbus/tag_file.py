@@ -109,3 +109,9 @@ def in_file(faults: tuple[Fault, ...]) -> PydanticCustomError:
     """Give the error that carries faults of another file."""
     reason = "\n".join(map(str, faults))
     return PydanticCustomError(IN_FILE, "{reason}", {"reason": reason, IN_FILE: faults})
+
+
+def at_tag(part: TagList[Any] | ProfileFile[Any], name: str, reason: str) -> PydanticCustomError:
+    """Give the error that says what is wrong with a tag of a file, where it stands there."""
+    mark = part.marks[name]
+    return in_file((Fault(part.path, mark.line, mark.column, f"{name!r}: {reason}"),))

@@ -12,12 +12,10 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PlainSerializer,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fluxrig.duration import Seconds
 from fluxrig.gear import IN, GearConfig, Manifest
@@ -25,7 +23,8 @@ from fluxrig.modbus.address import AddressBase, SpanField
 from fluxrig.modbus.plan import MAX_BITS, MAX_REGISTERS
 from fluxrig.modbus.tag_config import MAX_TAGS, TagName, fault
 from fluxrig.modbus.tag_file import ProfileFile, TagList, from_file, load_profile, load_tag_list
-from gears.io_modbus.device import Device, Found, device_of, without
+from fluxrig.modbus.wholes import validated
+from gears.io_modbus.device import Device, device_of
 from gears.io_modbus.device import faults as device_faults
 from gears.io_modbus.endpoint import Endpoint, parse_endpoint
 from gears.io_modbus.polled_tag import PolledTag, interval
@@ -166,13 +165,7 @@ class Config(DeviceConfig):
     @classmethod
     def _whole(cls, values: Any, handler: ModelWrapValidatorHandler[Config]) -> Config:
         """Find what is wrong with values and with devices as wholes at once, not one after the other."""
-        try:
-            config = handler(values)
-        except ValidationError as error:
-            raise _with_devices(error, values, handler) from None
-        if found := device_faults(config):
-            raise ValidationError.from_exception_data("Config", _details(found))
-        return config
+        return validated(values, handler, device_faults, {"endpoint": "tcp://0.0.0.0"})
 
     @cached_property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -192,33 +185,6 @@ class Config(DeviceConfig):
         """Give the names of the devices; "" for the tags of the gear itself."""
         own = self.tags or self.tag_list or self.profile
         return ([""] if own or not self.devices else []) + list(self.devices)
-
-
-def _details(found: Iterable[Found]) -> list[InitErrorDetails]:
-    return [InitErrorDetails(type=error, loc=loc, input=None) for loc, error in found]
-
-
-def _with_devices(
-    error: ValidationError, values: Any, handler: ModelWrapValidatorHandler[Config]
-) -> ValidationError:
-    """Add what is wrong with the devices as wholes, as far as that can be told without the wrong parts."""
-    wrong = error.errors(include_url=False)
-    try:
-        locs = [each["loc"] for each in wrong]
-        found = device_faults(handler(without(values, locs)), locs)
-    except ValidationError:
-        return error
-    known = [
-        InitErrorDetails(
-            type=PydanticCustomError(
-                each["type"], "{reason}", {**each.get("ctx", {}), "reason": each["msg"]}
-            ),
-            loc=each["loc"],
-            input=each["input"],
-        )
-        for each in wrong
-    ]
-    return ValidationError.from_exception_data("Config", known + _details(found)) if found else error
 
 
 MANIFEST = Manifest(

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic_core import PydanticCustomError
-
-from fluxrig.errors import Fault
 from fluxrig.modbus.address import Span
 from fluxrig.modbus.plan import Block, Limits, plan
 from fluxrig.modbus.tag import Tag
 from fluxrig.modbus.tag_config import MAX_TAGS, fault
-from fluxrig.modbus.tag_file import in_file
+from fluxrig.modbus.tag_file import at_tag, in_file
 from fluxrig.modbus.value_type import PART_TYPES, named
+from fluxrig.modbus.wholes import Found, Loc
 from gears.io_modbus.polled_tag import PolledTag
 
 if TYPE_CHECKING:
     from gears.io_modbus.config import Config, DeviceConfig
-
-Loc: TypeAlias = tuple[int | str, ...]
-Found: TypeAlias = tuple[Loc, PydanticCustomError]
 
 _OWN: Final = frozenset({"tags", "tag_list", "profile", "unit", "devices"})
 """What a device does not take over from the gear above it."""
@@ -103,23 +98,6 @@ def faults(config: Config, lacking: Sequence[Loc] = ()) -> list[Found]:
     """
     found = [each for name in config.unit_names() for each in _Check(config, name, lacking).faults()]
     return [*found, *_same_units(config)]
-
-
-def without(values: Any, locs: Iterable[Loc]) -> Any:
-    """Give a configuration's values without those that errors point at: a tag goes as a whole, an endpoint is
-    replaced, since there must be one."""
-    if not isinstance(values, Mapping):
-        return values
-    rest = {key: without(value, ()) for key, value in values.items()}
-    for loc in locs:
-        inner, path = rest, loc
-        if path[:1] == ("devices",) and len(path) > 2 and isinstance(rest.get("devices"), dict):
-            inner, path = rest["devices"].get(path[1], {}), path[2:]
-        if path[:1] == ("tags",) and len(path) > 1 and isinstance(inner.get("tags"), dict):
-            inner["tags"].pop(path[1], None)
-        elif path and isinstance(inner, dict):
-            inner.pop(path[0], None)
-    return {"endpoint": "tcp://0.0.0.0", **rest} if locs else rest
 
 
 def _same_units(config: Config) -> Iterator[Found]:
@@ -228,6 +206,4 @@ class _Check:
             return (*self._loc, "tags", name, *(("at",) if at else ())), fault(reason)
         part = self._own.profile if source == "profile" else self._own.tag_list
         assert part is not None  # noqa: S101 - the tag came from it
-        mark = part.marks[name]
-        found = Fault(part.path, mark.line, mark.column, f"{name!r}: {reason}")
-        return (*self._loc, source), in_file((found,))
+        return (*self._loc, source), at_tag(part, name, reason)

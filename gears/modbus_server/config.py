@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ModelWrapValidatorHandler,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
@@ -24,7 +25,8 @@ from fluxrig.modbus.address import WRITABLE_TABLES, AddressBase
 from fluxrig.modbus.tag import Tag
 from fluxrig.modbus.tag_config import MAX_TAGS, Finite, TagConfig, TagName, fault
 from fluxrig.modbus.tag_file import TagList, from_file, load_tag_list
-from gears.modbus_server.image import bits_of
+from fluxrig.modbus.wholes import validated
+from gears.modbus_server.served import served_faults
 
 PORT: Final = 502
 
@@ -83,21 +85,7 @@ class ServedTag(TagConfig):
 
 
 def _tag_list(value: object, info: ValidationInfo) -> object:
-    return from_file(value, info, lambda path: load_tag_list(path, ServedTag))
-
-
-def _double_claim(tags: Iterable[Tag]) -> str | None:
-    """Say which two tags would claim the same bits, if any do."""
-    claims: dict[tuple[str, int], list[Tag]] = {}
-    for tag in tags:
-        for number in range(tag.start, tag.end):
-            claimed = claims.setdefault((tag.at.table, number), [])
-            for other in claimed:
-                if bits_of(tag) & bits_of(other):
-                    both = f"{other.name} ({other.at}) and {tag.name} ({tag.at})"
-                    return f"{both} claim the same bits; move one of them"
-            claimed.append(tag)
-    return None
+    return from_file(value, info, lambda path: load_tag_list(path, ServedTag, partial=True))
 
 
 class Config(GearConfig):
@@ -140,6 +128,12 @@ class Config(GearConfig):
     tags: dict[TagName, ServedTag] = Field(default_factory=dict, max_length=MAX_TAGS)
     """The tags by name; one that is in the list too is as it is said here."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, values: Any, handler: ModelWrapValidatorHandler[Config]) -> Config:
+        """Find what is wrong with values and between tags at once, not one after the other."""
+        return validated(values, handler, served_faults, {"listen": "tcp://0.0.0.0"})
+
     @cached_property
     def all_tags(self) -> dict[str, ServedTag]:
         """Give the tags of the list, and those that are said here."""
@@ -158,31 +152,6 @@ class Config(GearConfig):
         """Find two servers that would listen at one place."""
         if self.address == other.address and self.address[1] != 0:
             yield "listen", f"{name!r} listens on {other.listen} already; take another port"
-
-    @model_validator(mode="after")
-    def _fit(self) -> Config:
-        if not self.all_tags:
-            raise fault("there are no tags; give tags, or a tag_list")
-        if len(self.all_tags) > MAX_TAGS:
-            raise fault(f"{len(self.all_tags):,} tags are more than the {MAX_TAGS:,} that a server may have")
-        try:
-            tags = self.to_serve()
-        except ValueError as error:
-            raise fault(str(error)) from None
-        if claim := _double_claim(tags.values()) or self._double_name():
-            raise fault(claim)
-        return self
-
-    def _double_name(self) -> str | None:
-        """Say which two tags would be one in a message of what a client wrote."""
-        names: dict[str, str] = {}
-        for name, tag in self.all_tags.items():
-            other = names.setdefault(tag.tag or name, name) if tag.write else name
-            if other != name:
-                return (
-                    f"{other} and {name} are both written as {tag.tag or name}; let only one have write: true"
-                )
-        return None
 
 
 MANIFEST = Manifest(

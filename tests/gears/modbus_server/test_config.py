@@ -149,3 +149,50 @@ def test_two_servers_at_one_place_are_found_by_check():
         6,
         "'one' listens on tcp://127.0.0.1 already; take another port",
     )
+
+
+def test_every_fault_is_found_at_once(tmp_path):
+    """What is wrong in tags, in the list, between tags and beside them: each at its place, in one check."""
+    lines = "name,at,type", "x,holding/0,float32", "y,hodling/1,", "z,holding/1,int32"
+    (tmp_path / "scada.csv").write_text("\n".join(lines))
+    (tmp_path / "rack.yaml").write_text("""\
+rack: r
+uns: a/b
+gears:
+  sim: {kind: simulate, rate: 1, tags: {a: {wave: step, period: 3s}}}
+  scada:
+    kind: modbus_server
+    listen: tpc://127.0.0.1
+    tag_list: scada.csv
+    tags:
+      a: {at: coil/0, type: int16}
+      b: {at: input/65535, type: float64}
+      c: {at: holding/2}
+      d: {at: input/8, type: int32}
+      e: {at: input/9}
+wires:
+  - sim -> scada
+""")
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path / "rack.yaml", installed(), {})
+    told = [str(fault).replace(f"{tmp_path}/", "") for fault in raised.value.faults]
+    assert [text.partition(": ")[0] for text in told] == [
+        "rack.yaml:7:13",
+        "rack.yaml:10:7",
+        "rack.yaml:11:7",
+        "rack.yaml:12:7",
+        "rack.yaml:14:7",
+        "scada.csv:3:3",
+        "scada.csv:4:1",
+    ]
+    words = [
+        "no place to listen",
+        "leave out type",
+        "the last one is 65535",
+        "z (holding/1) and c",
+        "d (input/8)",
+        "did you mean holding",
+        "x (holding/0) and z",
+    ]
+    for text, word in zip(told, words, strict=True):
+        assert word in text
