@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Final
 
 from fluxrig.errors import BusError
@@ -30,6 +31,7 @@ class LiveLane:
     def __init__(self, publish: Callable[[str, bytes], Awaitable[None]]) -> None:
         self._publish = publish
         self._newest: dict[str, bytes] = {}
+        self._unheard: dict[str, bytes] = {}
 
     def note(self, subject: str, encoded: bytes) -> None:
         """Take a message on its way to the store; `subject` is its place there."""
@@ -38,14 +40,22 @@ class LiveLane:
             self._newest[subject] = encoded
 
     async def run(self, is_online: Callable[[], bool]) -> None:
-        """Send what is new every second until cancelled, while there is somebody to see it."""
+        """Send what is new every second until cancelled.
+
+        Behind a backlog on a thin line the Mixer's answers are late, and its Rack thinks it away. So what is
+        new goes out in any case, and the newest of each subject once more when the Mixer is there for sure.
+        """
         while True:
             await asyncio.sleep(EVERY_S)
-            if is_online():
-                await self._send()
+            await self._send(is_online())
 
-    async def _send(self) -> None:
+    async def _send(self, heard: bool) -> None:
         newest, self._newest = self._newest, {}
+        unheard = {name: data for name, data in self._unheard.items() if name not in newest}
+        if heard:
+            newest, self._unheard = unheard | newest, {}
+        else:
+            self._unheard = dict(islice((newest | unheard).items(), MAX_SUBJECTS))
         for subject, encoded in newest.items():
             try:
                 await self._publish(f"{LIVE_PREFIX}{subject.removeprefix(SUBJECT_PREFIX)}", encoded)

@@ -24,8 +24,10 @@ def live(
 ) -> None:
     """Show the newest message of each asset, its age, and how far the audit is behind it.
 
-    Racks send the newest of each asset at most once a second, past what waits in their stores. It is for
-    people to look at: what is exact and complete is in the audit, in order.
+    Racks send the newest of each asset at most once a second, past what waits in their stores: after
+    an outage it is there seconds after the link, however much the audit is behind. On a line that a backlog
+    fills it comes as late as what is under way before it. It is for people to look at: what is exact and
+    complete is in the audit, in order.
     """
     found = asyncio.run(_ask(folder(data), uns, project))
     if as_json:
