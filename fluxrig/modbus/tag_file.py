@@ -17,7 +17,7 @@ from fluxrig.modbus.csv_tags import read_tags
 from fluxrig.modbus.tag_config import TagConfig
 from fluxrig.rackfile import source
 from fluxrig.rackfile.environment import Expansion
-from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark
+from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark, shown
 from fluxrig.rackfile.nodes import MapNode, compose, data
 from fluxrig.rackfile.validation import IN_FILE, validate
 
@@ -99,6 +99,9 @@ def from_file(value: object, info: ValidationInfo, load: Callable[[Path], Any]) 
     folder = context.get("folder", Path())
     if folder is None:
         raise PydanticCustomError("modbus", "a file beside this one can't be read from here")
+    if not (folder / value).exists():
+        reason = f"there is no file {shown(value)}; write its path relative to the Rack file"
+        raise PydanticCustomError("modbus", "{reason}", {"reason": reason})
     try:
         return load(folder / value)
     except ConfigError as error:

@@ -128,9 +128,10 @@ def test_a_list_that_is_none_is_told(check, lines, fault):
 
 
 def test_a_list_that_is_not_there_is_told_by_its_name(check):
-    """The path counts from the Rack file."""
+    """Where it is named; the path counts from the Rack file."""
     _, faults = check("    tag_list: nowhere.csv")
-    assert faults == ["nowhere.csv:0:0: no such file"]
+    mend = "write its path relative to the Rack file"
+    assert faults == [f"rack.yaml:7:15: 'tag_list': there is no file 'nowhere.csv'; {mend}"]
 
 
 def test_a_profile_serves_many_devices_that_differ(check):
