@@ -112,6 +112,10 @@ class BusUnavailable(BusError):
     """The bus did not answer within the time allowed."""
 
 
+class BusRefused(BusUnavailable):
+    """The server lets us not in, or can't be trusted. Trying again does not help."""
+
+
 class IdentityError(FluxrigError):
     """A key, a token or a certificate is broken, missing, or not the one it should be."""
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fluxrig.bus import Bus, Credentials
 from fluxrig.bus.store import write_private
@@ -45,6 +46,26 @@ class FolderTaken(FluxrigError):
             "or let this one follow it with --standby"
         )
         self.holder = f"process {pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a command reaches a server: its URL, what it shows there, and the authority of its certificate."""
+
+    url: str
+    auth: Credentials
+    ca: Path | None = None
+
+    def fields(self) -> dict[str, str]:
+        """Give it as it is kept in run.json."""
+        shown = {"url": self.url, "jwt": self.auth.jwt, "seed": self.auth.user.seed.decode()}
+        return shown | ({"ca": str(self.ca)} if self.ca else {})
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> Self:
+        """Read it back. Raises KeyError, TypeError, AttributeError or IdentityError."""
+        auth = Credentials(fields["jwt"], KeyPair.from_seed(fields["seed"].encode()))
+        return cls(fields["url"], auth, Path(fields["ca"]) if "ca" in fields else None)
 
 
 class Folder:
@@ -96,10 +117,11 @@ class Folder:
             return None
         return found if isinstance(found, dict) else None
 
-    def announce(self, url: str, auth: Credentials, **more: Any) -> None:
-        """Say how this Mixer can be reached."""
-        shown = {"url": url, "jwt": auth.jwt, "seed": auth.user.seed.decode(), "pid": os.getpid()}
-        write_private(self.run, json.dumps(shown | more))
+    def announce(self, control: Access, readers: Mapping[str, Access], enrol: str) -> None:
+        """Say how commands reach this Mixer, how they read each project's streams, and where Racks enrol."""
+        projects = {name: access.fields() for name, access in readers.items()}
+        more = {"pid": os.getpid(), "enrol": enrol, "projects": projects}
+        write_private(self.run, json.dumps(control.fields() | more))
 
     @contextmanager
     def announced(self) -> Iterator[None]:
@@ -118,9 +140,7 @@ class Folder:
         if found is None:
             raise BusUnavailable(f"no Mixer runs on {self.path}; start it with `mixer up`")
         try:
-            jwt = found["projects"][project] if project else found["jwt"]
-            auth = Credentials(jwt, KeyPair.from_seed(found["seed"].encode()))
-            url = found["url"]
+            access = Access.of(found["projects"][project] if project else found)
         except (KeyError, TypeError, AttributeError, IdentityError):
             raise BusUnavailable(f"{self.run} does not say how to reach the Mixer; start it again") from None
-        return await Bus.connect(url, auth, name, timeout_s)
+        return await Bus.connect(access.url, access.auth, name, timeout_s, ca=access.ca)

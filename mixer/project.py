@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fluxrig.bus import DEAD, UNS, Bus, add_source, ensure_hub_streams, stream_state, watch_sources
+from fluxrig.bus import DEAD, UNS, Bus, add_source, remove_source, stream_state, watch_sources
+from fluxrig.errors import BusError
 from fluxrig.tasks import end
 from mixer.audit.state import Progress
 from mixer.audit.store import AuditStore
@@ -24,6 +25,7 @@ from mixer.trim import keep_trimming
 REGISTER: Final = "fluxrig.mixer.*.register"
 STREAMS: Final = (UNS, DEAD)
 MAX_REQUEST_BYTES: Final = 64 << 10
+_LOOK_S: Final = 1.0
 
 _log = logging.getLogger("fluxrig.mixer")
 
@@ -53,8 +55,7 @@ class Project:
         self._writers = [Writer(bus, store, stream, roll, self._seen, project=name) for stream in STREAMS]
 
     async def open(self) -> None:
-        """Make the streams where they are missing, and serve what Racks ask."""
-        await ensure_hub_streams(self.bus)
+        """Serve what Racks ask. The streams must be there."""
         await self.bus.serve(REGISTER, self._register)
         await self.bus.serve(LIVE, self.live.take)
 
@@ -77,13 +78,13 @@ class Project:
 
     async def status(self, trouble: str) -> list[dict[str, Any]]:
         """Give how far each stream is; `trouble` is told where a writer has none of its own."""
-        return [await self._stream_status(writer, trouble) for writer in self._writers]
+        return await asyncio.gather(*(self._stream_status(writer, trouble) for writer in self._writers))
 
     async def _register(self, subject: str, payload: bytes) -> bytes:
         """Answer `{ok: true, committed}`, by stream how many messages have rows; or `{ok: false, error}`."""
         name = subject.split(".")[2]
         rack = self._registry.find(self.name, name)
-        if rack is None or rack.state is not State.APPROVED:
+        if rack is None or not _is_approved(rack):
             return _no("this Rack is not enrolled")
         try:
             request = _parse(payload)
@@ -95,6 +96,9 @@ class Project:
         self._registry.seen(rack, version=request.version, leaves=dict(request.leaves))
         self.health.note(name, payload)
         await self._source(rack)
+        if not _is_approved(rack):  # any more
+            await self.stop_taking(name)
+            return _no("this Rack is not enrolled")
         return json.dumps({"ok": True, "committed": self._committed(rack)}).encode()
 
     async def _source(self, rack: Rack) -> None:
@@ -102,6 +106,12 @@ class Project:
             for stream in STREAMS:
                 await add_source(self.bus, stream, rack.rack, rack.uns)
             self._sourced[rack.rack] = rack.uns
+
+    async def stop_taking(self, rack: str) -> None:
+        """Take nothing more from a Rack until it registers again. Raises BusError."""
+        self._sourced.pop(rack, None)
+        for stream in STREAMS:
+            await remove_source(self.bus, stream, rack)
 
     def _racks(self) -> list[tuple[str, str]]:
         return [(rack.rack, rack.uns) for rack in self._registry.of(self.name)]
@@ -122,10 +132,15 @@ class Project:
                 rack.last_seen_ns = max(rack.last_seen_ns, ns)
 
     async def _stream_status(self, writer: Writer, trouble: str) -> dict[str, Any]:
-        state = await stream_state(self.bus, writer.stream)
+        known = stored(self.name, writer.stream, writer.progress)
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                state = await stream_state(self.bus, writer.stream)
+        except (TimeoutError, BusError):
+            return known | {"trouble": writer.trouble or trouble or "the hub does not answer"}
         behind = state.last_seq - max(writer.progress.last, state.first_seq - 1)
         return {
-            **stored(self.name, writer.stream, writer.progress),
+            **known,
             "last_seq": state.last_seq,
             "backlog": max(0, behind),
             "trouble": writer.trouble or trouble,
@@ -154,6 +169,10 @@ def _parse(payload: bytes) -> Registration:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}" if where else str(first["msg"])) from None
+
+
+def _is_approved(rack: Rack) -> bool:
+    return rack.state is State.APPROVED
 
 
 def _no(reason: str) -> bytes:

@@ -12,17 +12,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fluxrig.bus import LEAF_PORT, Bus, Hub, limit_hub_streams
+from fluxrig.bus import LEAF_PORT, Bus
 from fluxrig.errors import FluxrigError
 from fluxrig.tasks import end, only_error
 from mixer.audit.writer import Roll
-from mixer.authority.door import Door
-from mixer.authority.identity import RACKS
-from mixer.authority.projects import Accounts
+from mixer.authority.identity import RACKS, Authority
+from mixer.embedded_hub import EmbeddedHub, Ports
 from mixer.enrolment.issuer import CERTIFICATE_LIFE_S
 from mixer.enrolment.operator import SUBJECT as OPERATOR
 from mixer.enrolment.registry import Rack, Registry
 from mixer.enrolment.service import Enrolment
+from mixer.external_hub import External, ExternalHub
 from mixer.folder import Folder
 from mixer.home import Home, Keeping, opened
 from mixer.live import ASK as LIVE
@@ -51,7 +51,7 @@ class Options:
     enrol_port: int = ENROL_PORT
     """0: a free one."""
     advertise: tuple[str, ...] = ()
-    """Names and addresses by which Racks reach it, the usual one first; else `host` or the machine's."""
+    """Names and addresses by which Racks reach it, the usual one first; else the host or the machine's."""
     certificate_life_s: float = CERTIFICATE_LIFE_S
     """Of Racks."""
     client_port: int = 0
@@ -59,13 +59,16 @@ class Options:
     roll: Roll = field(default_factory=Roll)
     sync: str = "always"
     """When the hub's streams reach the disk: "always", or an interval such as "1s"."""
+    external: External | None = None
+    """The NATS that is used in place of a hub of the Mixer's own."""
     keeping: Keeping = field(default_factory=Keeping)
 
     @property
     def names(self) -> tuple[str, ...]:
         if self.advertise:
             return self.advertise
-        return (socket.gethostname() if self.host in _ANYWHERE else self.host,)
+        host = self.enrol_host if self.external else self.host
+        return (socket.gethostname() if host in _ANYWHERE else host,)
 
 
 class Mixer:
@@ -98,59 +101,42 @@ class Mixer:
                 self._registry.save()
 
     async def _open(self, home: Home) -> None:
-        """Start the hub, and open all that is served on it."""
+        """Start the hub, or reach it, and open all that is served on it."""
         options = self._options
         self._registry = Registry(self._folder.identity / RACKS)
-        self._accounts = Accounts(home.authority, self._folder.hub / "tls", options.names)
-        self._accounts.issue_certificate()
-        self._hub = await self._stack.enter_async_context(
-            Hub(
-                self._folder.hub,
-                self._accounts.trust(),
-                client_port=options.client_port,
-                leaf_host=options.host,
-                leaf_port=options.port,
-                sync=options.sync,
-            )
-        )
-        system = await self._stack.enter_async_context(
-            await self._hub.connect("mixer", self._accounts.system())
-        )
-        self._door = Door(home.authority, self._registry, self._hub, system)
+        self._hub = self._make_hub(home.authority)
+        await self._stack.enter_async_context(self._hub)
         self._enrolment = await self._stack.enter_async_context(
             Enrolment(
                 folder=self._folder.identity,
                 registry=self._registry,
-                ca=home.authority.ca,
-                account=home.authority.account,
-                leaf_port=self._hub.leaf_address[1],
+                issuer=self._hub.issuer(options.certificate_life_s),
+                entrance=self._hub.entrance,
                 host=options.enrol_host,
                 port=options.enrol_port,
                 names=options.names,
-                life_s=options.certificate_life_s,
                 health=self._health,
             )
         )
-        for name in home.authority.projects:
+        for name in self._hub.projects:
             await self._open_project(name)
-        control = await self._stack.enter_async_context(
-            await self._hub.connect("mixer", self._accounts.control())
-        )
-        await self._serve(control)
+        await self._serve(self._hub.control)
+
+    def _make_hub(self, authority: Authority) -> EmbeddedHub | ExternalHub:
+        options = self._options
+        if options.external:
+            return ExternalHub(self._folder, authority, self._registry, options.external, options.client_port)
+        ports = Ports(options.host, options.port, options.client_port, options.sync)
+        return EmbeddedHub(self._folder, authority, self._registry, ports, options.names)
 
     def _announce(self) -> None:
         """Say how operators' commands reach this Mixer and its projects."""
-        accounts = self._accounts
-        more = {"enrol": self._where()["enrol"], "projects": accounts.readers()}
-        self._folder.announce(self._hub.url, accounts.control(), **more)
+        self._folder.announce(self._hub.access, self._hub.readers(), self._where()["enrol"])
 
     async def _open_project(self, name: str) -> Project:
-        bus = await self._hub.connect(f"mixer {name}", self._accounts.project(name))
-        await self._stack.enter_async_context(bus)
-        await self._door.open_project(name, bus)
+        bus = await self._stack.enter_async_context(await self._hub.connect(name))
         project = Project(name, bus, self._home.store, self._registry, self._options.roll)
         await project.open()
-        await limit_hub_streams(bus, self._folder.hub, len(self._home.authority.projects))
         await bus.serve(RENEW, self._enrolment.renew(name))
         self._projects[name] = project
         return project
@@ -171,8 +157,7 @@ class Mixer:
                 tasks.create_task(project.run(stop), name=f"project {project.name}")
             background = [
                 tasks.create_task(home.run(), name="home"),
-                tasks.create_task(self._door.run(), name="door"),
-                tasks.create_task(self._accounts.keep_certificate(self._hub), name="certificate"),
+                tasks.create_task(self._hub.run(self._projects), name="hub"),
             ]
             await stop.wait()
             _log.info("stopping: committing what is held")
@@ -181,18 +166,16 @@ class Mixer:
     async def _add_project(self, _: str, payload: bytes) -> bytes:
         """Make the project that is named, if one is; answer `{projects}`, or `{error}`."""
         name = payload.decode("utf-8", "replace")
-        authority = self._home.authority
         try:
             if name:
-                await asyncio.to_thread(authority.add_project, name)
-                await self._hub.believe(self._accounts.trust())
+                await self._hub.add_project(name)
                 project = await self._open_project(name)
                 self._announce()
                 self._tasks.create_task(project.run(self._stop), name=f"project {name}")
                 _log.info("made project %s", name)
         except (FluxrigError, OSError) as error:
             return json.dumps({"error": str(error)}).encode()
-        return json.dumps({"projects": sorted(authority.projects)}).encode()
+        return json.dumps({"projects": sorted(self._hub.projects)}).encode()
 
     async def _live(self, subject: str, payload: bytes) -> bytes:
         """Answer what is newest in the project that the subject names."""
@@ -208,15 +191,14 @@ class Mixer:
     def _where(self) -> dict[str, Any]:
         """Say where Racks come in, and what this Mixer is."""
         enrol = f"{self._options.enrol_host}:{self._enrolment.address.port}"
-        host, port = self._hub.leaf_address
         data = str(self._folder.path)
-        return {"listening": f"{host}:{port}", "enrol": enrol, "data": data, "pid": os.getpid()}
+        return {"listening": self._hub.listening, "enrol": enrol, "data": data, "pid": os.getpid()}
 
     async def _status(self, *_: object) -> bytes:
         trouble = self._home.trouble
         streams = [one for project in self._projects.values() for one in await project.status(trouble)]
         where = self._where()
-        hub = {name: where[name] for name in ("listening", "enrol")} | {"restarts": self._hub.restarts}
+        hub = {name: where[name] for name in ("listening", "enrol")} | self._hub.told()
         racks = [told(rack) | {"health": self._health(rack)} for rack in self._registry.all()]
         return json.dumps({"pid": os.getpid(), "hub": hub, "racks": racks, "streams": streams}).encode()
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fluxrig.bus import binary
+from fluxrig.bus import Bus, Credentials, binary
 from fluxrig.identity import certificates
-from fluxrig.identity.jwt import account_jwt, credentials, operator_jwt, user_jwt
+from fluxrig.identity.jwt import account_jwt, credentials, operator_jwt, parse_credentials, user_jwt
 from fluxrig.identity.nkey import KeyPair, Kind
 from tests.processes import free_port
 
@@ -41,6 +41,7 @@ class Cluster:
         self.account = KeyPair.create(Kind.ACCOUNT)
         self.ports = [Ports.free() for _ in range(NODES)]
         self.ca = certificates.make_ca("the site's own authority")
+        self._signing = KeyPair.create(Kind.ACCOUNT)
         self._operator, self._system = KeyPair.create(Kind.OPERATOR), KeyPair.create(Kind.ACCOUNT)
         self._trusted = trusted_by_leaf_port
         self._nodes: dict[int, subprocess.Popen[bytes]] = {}
@@ -51,7 +52,8 @@ class Cluster:
         self._write("leaf.key", certificates.key_to_pem(key))
         user = KeyPair.create(Kind.USER)
         self._write("mixer.creds", credentials(user_jwt(user.public, "mixer", self.account), user).encode())
-        self._write("account.nk", self.account.seed)
+        self._write("signing.nk", self._signing.seed)
+        self._write("stranger.nk", KeyPair.create(Kind.ACCOUNT).seed)
 
     @property
     def urls(self) -> str:
@@ -60,6 +62,21 @@ class Cluster:
     @property
     def leaf_addresses(self) -> list[str]:
         return [f"{HOST}:{ports.leaf}" for ports in self.ports]
+
+    def options(self) -> list[str]:
+        """Give the options by which a Mixer uses it."""
+        files = {"creds": "mixer.creds", "account-key": "signing.nk", "leaf-ca": "ca.pem"}
+        options = ["--nats", self.urls]
+        for name, file in files.items():
+            options += [f"--{name}", str(self.folder / file)]
+        for address in self.leaf_addresses:
+            options += ["--leaf", address]
+        return options
+
+    async def connect(self) -> Bus:
+        """Come in as the Mixer does."""
+        token, user = parse_credentials((self.folder / "mixer.creds").read_text())
+        return await Bus.connect(self.urls, Credentials(token, user), "test")
 
     def start(self, node: int) -> None:
         config = self.folder / f"node-{node}.conf"
@@ -76,7 +93,9 @@ class Cluster:
     def _config(self, node: int) -> dict[str, Any]:
         own = self.ports[node]
         accounts = {
-            self.account.public: account_jwt(self.account.public, "plant", self._operator),
+            self.account.public: account_jwt(
+                self.account.public, "plant", self._operator, signing_keys=[self._signing.public]
+            ),
             self._system.public: account_jwt(self._system.public, "system", self._operator, jetstream=False),
         }
         return {

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -46,11 +47,11 @@ class Site:
     mixer: Running
 
     @classmethod
-    def start(cls, folder: Path, stack: ExitStack) -> Site:
+    def start(cls, folder: Path, stack: ExitStack, **environ: str) -> Self:
         (folder / "rack.yaml").write_text(
             RACK_FILE.replace("journal: journal", f"journal: {folder / 'journal'}")
         )
-        environ = {"SNAKE_PORT": str(free_port())}
+        environ["SNAKE_PORT"] = str(free_port())
         mixer = cls._start_mixer(folder, stack, environ)
         environ["FLUXRIG_JOIN"] = asyncio.run(join_token(folder / "mixer"))
         return cls(folder, stack, environ, cls._start_rack(folder, stack, environ), mixer)
@@ -114,6 +115,18 @@ class Site:
         with query(self.folder / "mixer" / "audit", sql) as reader:
             return [tuple(row.values()) for batch in reader for row in batch.to_pylist()]
 
+    def check_ledger(self) -> None:
+        """Hold what is in Parquet against what the source was told is safe."""
+        settled, stored = set(self.settled()), self.stored()
+        keys = [(run, seq) for run, seq, _, _ in stored]
+        lost = settled - set(keys)
+        assert not lost, f"{len(lost)} of {len(settled)} are lost, {sorted(lost)[:5]}…"
+        assert len(keys) == len(set(keys)) == len({id_ for *_, id_ in stored}), "some are there twice"
+        assert keys == sorted(keys), "out of order"
+        numbers = [number for _, _, number, _ in stored]
+        assert numbers == list(range(len(stored))), "the leaf's numbers have a gap"
+        assert "Traceback" not in self.rack.said() + self.mixer.said()
+
 
 def _kill_child(process: Running) -> None:
     if (child := process.child()) is not None:
@@ -139,11 +152,4 @@ def test_what_was_accepted_is_in_parquet_once_and_in_order(tmp_path: Path) -> No
         code, _ = site.rack.stop(limit_s=60)
         assert code == 0, site.rack.said()
         assert site.mixer.stop(limit_s=60)[0] == 0, site.mixer.said()
-    settled, stored = set(site.settled()), site.stored()
-    keys = [(run, seq) for run, seq, _, _ in stored]
-    lost = settled - set(keys)
-    assert not lost, f"{len(lost)} of {len(settled)} are lost, {sorted(lost)[:5]}…"
-    assert len(keys) == len(set(keys)) == len({id_ for *_, id_ in stored}), "some are there twice"
-    assert keys == sorted(keys), "out of order"
-    assert [number for _, _, number, _ in stored] == list(range(len(stored))), "the leaf's numbers have a gap"
-    assert "Traceback" not in site.rack.said() + site.mixer.said()
+    site.check_ledger()

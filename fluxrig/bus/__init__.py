@@ -1,6 +1,7 @@
 """The NATS side: servers, connections, streams. The one place where NATS is spoken.
 
 Hub, Trust, Leaf, LeafRemote  a supervised nats-server: the Mixer's, the Rack's
+ControlServer                 the Mixer's where its streams are on another's
 Bus, Token, Credentials       one connection, from `Hub.connect` or `Leaf.connect`, and what it shows
 ensure_leaf_streams, ensure_hub_streams, add_source, stream_state
 watch_sources                 has the hub go on at once with a leaf that is back
@@ -13,14 +14,14 @@ Source, mark_of               which Rack's leaf a message came from, as the hub 
 from fluxrig.bus.auth import Auth, Credentials, Token
 from fluxrig.bus.connection import Bus
 from fluxrig.bus.consumer import Consumer, Stored
-from fluxrig.bus.hub import LEAF_PORT, Hub, Trust
+from fluxrig.bus.hub import LEAF_PORT, ControlServer, Hub, Trust
 from fluxrig.bus.leaf import Leaf, LeafRemote
 from fluxrig.bus.leaf_record import LeafRecord, Loss
 from fluxrig.bus.publisher import MAX_PARCEL_BYTES, Parcel, Publisher
 from fluxrig.bus.server import NatsServer
 from fluxrig.bus.source_header import Source, mark_of
 from fluxrig.bus.source_watch import watch_sources
-from fluxrig.bus.sources import add_source, trim_source
+from fluxrig.bus.sources import add_source, remove_source, trim_source
 from fluxrig.bus.streams import (
     DEAD,
     UNS,
@@ -43,6 +44,7 @@ __all__ = [
     "Auth",
     "Bus",
     "Consumer",
+    "ControlServer",
     "Credentials",
     "Hub",
     "Leaf",
@@ -65,6 +67,7 @@ __all__ = [
     "mark_of",
     "mend_leaf_streams",
     "record_path",
+    "remove_source",
     "stream_limits",
     "stream_state",
     "trim_source",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Self
 
 import nats
@@ -17,15 +20,18 @@ from nats.aio.msg import Msg
 
 from fluxrig.bus.auth import Auth
 from fluxrig.bus.headers import parse_block
-from fluxrig.errors import BusError, BusUnavailable
+from fluxrig.errors import BusError, BusRefused, BusUnavailable
+from fluxrig.tasks import end
 
 MAX_PAYLOAD_BYTES: Final = 8 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
 API_TIMEOUT_S: Final = 5.0
 DEFAULT_INBOX: Final = "_INBOX"
+_REFUSED: Final = re.compile("authorization violation|user authentication|expired|revoked", re.I)
 RACK_INBOXES: Final = "_INBOX.mixer"
 """Below it, by Rack, is where a Rack may answer the Mixer."""
 _NO_RESPONDERS: Final = "503"
+_UNAVAILABLE: Final = 10008  # of a cluster that has no leader for the moment
 _ERROR_HEADER: Final = "Fluxrig-Error"
 
 Handler = Callable[[str, bytes], Awaitable[bytes]]
@@ -56,6 +62,9 @@ class Bus:
         self.nats: Client = _Client()
         self.epoch = 0
         self._up = asyncio.Event()
+        self._refused = asyncio.Event()
+        self._last_error = ""
+        self._wants_tls = False
         self._on_lost: set[Callable[[], object]] = set()
 
     @classmethod
@@ -67,30 +76,48 @@ class Bus:
         timeout_s: float = CONNECT_TIMEOUT_S,
         *,
         inbox: str = DEFAULT_INBOX,
+        ca: Path | None = None,
     ) -> Bus:
         """Connect, trying again for `timeout_s`, then BusUnavailable. `name` shows in the server's log.
 
-        Answers come to subjects below `inbox`: on a leaf it is the Rack's own part of them.
+        `url` may be several with commas between them: the servers of a cluster, of which any will do. `ca` is
+        the authority of their certificates, where they speak TLS; else those that the machine trusts. Answers
+        come to subjects below `inbox`: on a leaf it is the Rack's own part of them.
         """
         bus = cls(name)
         try:
             async with asyncio.timeout(timeout_s):
-                await bus._open(url, auth, inbox)
+                await bus._open(url, auth, inbox, ca)
         except (TimeoutError, nats.errors.Error, OSError) as error:
             await bus.close()
+            why = bus._last_error or str(error)
             raise BusUnavailable(
-                f"no connection to the bus at {url} within {timeout_s:g} s: {error}"
+                f"no connection to the bus at {url} within {timeout_s:g} s: {why}"
             ) from error
         except BaseException:
             await bus.close()
             raise
         return bus
 
-    async def _open(self, url: str, auth: Auth, inbox: str) -> None:
+    async def _open(self, url: str, auth: Auth, inbox: str, ca: Path | None) -> None:
+        """Connect, or raise BusUnavailable at once when it is refused for a reason that stays."""
+        dialling = asyncio.create_task(self._dial(url, auth, inbox, ca))
+        refusal = asyncio.create_task(self._refused.wait())
+        try:
+            await asyncio.wait([dialling, refusal], return_when=asyncio.FIRST_COMPLETED)
+            if not dialling.done():
+                raise BusRefused(f"no connection to the bus at {url}: {self._last_error}")
+            await dialling
+        finally:
+            await end([dialling, refusal])
+
+    async def _dial(self, url: str, auth: Auth, inbox: str, ca: Path | None) -> None:
+        self._wants_tls = "tls://" in url or ca is not None
         await self.nats.connect(
-            url,
+            url.split(","),
             name=self.name,
             inbox_prefix=inbox,
+            tls=ssl.create_default_context(cafile=ca) if ca else None,
             **auth.options(),
             error_cb=self._note_error,
             disconnected_cb=self._note_lost,
@@ -102,7 +129,13 @@ class Bus:
             flush_timeout=API_TIMEOUT_S,
             skip_subject_validation=False,
         )
+        self._check_tls()
         self._up.set()
+
+    def _check_tls(self) -> None:
+        """Raise BusRefused where TLS was asked for, and nats-py goes on without it as the server does."""
+        if self._wants_tls and not self.nats._server_info.get("tls_required"):
+            raise BusRefused("no connection to the bus: it speaks no TLS, which is asked for")
 
     @property
     def connected(self) -> bool:
@@ -217,19 +250,29 @@ class Bus:
         deadline = loop.time() + API_TIMEOUT_S
         while True:
             try:
-                answer: dict[str, Any] = json.loads(await self.request(f"$JS.API.{verb}", request))
+                answer = await self._asked(verb, request)
             except BusUnavailable:
                 if loop.time() >= deadline or self.nats.is_closed:
                     raise
                 await asyncio.sleep(0.05)
             else:
                 break
-        if "error" in answer:
-            raise ApiError(verb, answer["error"])
+        return answer
+
+    async def _asked(self, verb: str, request: bytes) -> dict[str, Any]:
+        """Ask once. BusUnavailable also when a cluster says that it has no leader now."""
+        answer: dict[str, Any] = json.loads(await self.request(f"$JS.API.{verb}", request))
+        if error := answer.get("error"):
+            if error.get("err_code") == _UNAVAILABLE:
+                raise BusUnavailable(f"JetStream can't do {verb} now: {error.get('description')}")
+            raise ApiError(verb, error)
         return answer
 
     async def _note_error(self, error: Exception) -> None:
         _log.debug("bus %s: %s", self.name, str(error) or type(error).__name__)
+        self._last_error = _told(error)
+        if isinstance(error, ssl.SSLError) or _REFUSED.search(self._last_error):
+            self._refused.set()
 
     async def _note_lost(self) -> None:
         if not self._up.is_set():
@@ -241,8 +284,25 @@ class Bus:
             callback()
 
     async def _note_back(self) -> None:
+        try:
+            self._check_tls()
+        except BusRefused as error:
+            _log.error("bus %s: %s; it is closed", self.name, error)
+            await self.nats.close()
+            return
         _log.info("bus %s: connected again", self.name)
         self._up.set()
+
+
+def _told(error: Exception) -> str:
+    """Say in one line why a server could not be reached."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with it: {(error.reason or 'the handshake failed').replace('_', ' ').lower()}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return " ".join(str(error).removeprefix("nats: ").strip("'").split()) or type(error).__name__
 
 
 def raise_if_cancelled() -> None:

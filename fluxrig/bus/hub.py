@@ -55,6 +55,23 @@ class Trust:
         }
 
 
+class ControlServer(NatsServer):
+    """A server without streams and leaves, on loopback, by which commands reach a Mixer."""
+
+    def __init__(self, store_dir: Path, trust: Trust, *, client_port: int = 0) -> None:
+        super().__init__("control", store_dir, client_port=client_port)
+        self._trust = trust
+
+    async def connect(self, name: str, auth: Auth) -> Bus:
+        """Open a connection to this server."""
+        return await Bus.connect(self.url, auth, name)
+
+    def _config(self) -> dict[str, Any]:
+        config = super()._config() | self._trust.config()
+        del config["jetstream"]
+        return config
+
+
 class Hub(NatsServer):
     """The Mixer's server. Leaves dial `leaf_port` (0: a free one); the client port is on loopback alone."""
 

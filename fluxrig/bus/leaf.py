@@ -12,6 +12,7 @@ from fluxrig.bus.auth import Token
 from fluxrig.bus.connection import Bus
 from fluxrig.bus.server import NatsServer
 from fluxrig.errors import ServerError
+from fluxrig.identity.address import Address
 from fluxrig.identity.folder import Identity
 from fluxrig.identity.names import RESERVED
 
@@ -22,15 +23,14 @@ as s2_auto chooses, near links are plain and far ones s2_best: five times the le
 
 @dataclass(frozen=True, slots=True)
 class LeafRemote:
-    """Where a leaf dials out to, and the files by which both ends know each other.
+    """Where a leaf dials out to, any of `addresses`, and the files by which both ends know each other.
 
-    `ca` is the authority that the hub's certificate must come from; `certificate`, `key` (TLS) and
-    `credentials` (claims and the key they name) are the Rack's own.
+    `ca` is the authority that the hub's certificate must come from, None for those that the machine trusts;
+    `certificate`, `key` (TLS) and `credentials` (claims and the key they name) are the Rack's own.
     """
 
-    host: str
-    port: int
-    ca: Path
+    addresses: tuple[Address, ...]
+    ca: Path | None
     certificate: Path
     key: Path
     credentials: Path
@@ -40,9 +40,8 @@ class LeafRemote:
     def of(cls, identity: Identity) -> Self:
         """Give where an enrolled Rack dials, and with what."""
         return cls(
-            identity.host,
-            identity.leaf_port,
-            ca=identity.ca_pem,
+            identity.dials,
+            ca=identity.leaf_ca,
             certificate=identity.tls_pem,
             key=identity.tls_key,
             credentials=identity.credentials,
@@ -50,13 +49,12 @@ class LeafRemote:
 
     def config(self) -> dict[str, Any]:
         """Give nats-server's entry for it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         return {
-            "urls": [f"tls://{host}:{self.port}"],
+            "urls": [f"tls://{address}" for address in self.addresses],
             "credentials": str(self.credentials),
             "compression": self.compression,
             "tls": {
-                "ca_file": str(self.ca),
+                **({"ca_file": str(self.ca)} if self.ca else {}),
                 "cert_file": str(self.certificate),
                 "key_file": str(self.key),
                 "min_version": "1.3",

@@ -34,13 +34,25 @@ async def add_source(bus: Bus, stream: str, rack: str, prefix: str) -> None:
         if present is not None and _subject(present) == subject:
             return
         if present is not None:
-            info = await _take_out(bus, info, wanted, rack)
+            info = await _take_out(bus, info, source_api(wanted), rack)
         config = info["config"]
         mark = config.setdefault("metadata", {}).pop(_key(rack), None)
         if mark is not None:
             wanted = _source(rack, stream, subject, 1 + await _last_taken(bus, info, rack, json.loads(mark)))
         config["sources"] = [*_sources(info), wanted]
         await bus.api(f"STREAM.UPDATE.{stream}", config)
+
+
+async def remove_source(bus: Bus, stream: str, rack: str) -> None:
+    """Have the hub's `stream` take nothing more from `rack`'s leaf, until `add_source` has it go on.
+
+    Where there is no such source this changes nothing.
+    """
+    api = f"$JS.{rack}.API"
+    async with _locks.setdefault(bus, asyncio.Lock()):
+        info = await _put_back(bus, await bus.api(f"STREAM.INFO.{stream}"))
+        if any(source_api(one) == api for one in _sources(info)):
+            await _take_out(bus, info, api, rack)
 
 
 async def trim_source(bus: Bus, stream: str, rack: str, prefix: str, before_seq: int) -> None:
@@ -84,7 +96,7 @@ async def _put_back(bus: Bus, info: dict[str, Any]) -> dict[str, Any]:
     return await bus.api(f"STREAM.UPDATE.{config['name']}", config)
 
 
-async def _take_out(bus: Bus, info: dict[str, Any], wanted: dict[str, Any], rack: str) -> dict[str, Any]:
+async def _take_out(bus: Bus, info: dict[str, Any], api: str, rack: str) -> dict[str, Any]:
     """Stop a source, leave a mark of where it stood, and give the stream's info afterwards.
 
     While a source runs, its position keeps moving; the mark holds one that it surely had, and from which
@@ -94,15 +106,13 @@ async def _take_out(bus: Bus, info: dict[str, Any], wanted: dict[str, Any], rack
     config = info["config"]
     now = await bus.api(f"STREAM.INFO.{config['name']}")
     taken = max(
-        (one.get("seq", 0) for one in now.get("sources", []) if source_api(one) == source_api(wanted)),
+        (one.get("seq", 0) for one in now.get("sources", []) if source_api(one) == api),
         default=0,
     )
     if not taken:  # a source that was not heard from since the hub started does not say
-        taken = await _newest(
-            bus, info, rack, next(one for one in _sources(info) if source_api(one) == source_api(wanted))
-        )
+        taken = await _newest(bus, info, rack, next(one for one in _sources(info) if source_api(one) == api))
     config.setdefault("metadata", {})[_key(rack)] = json.dumps({"taken": taken, "hub_seq": hub_seq})
-    config["sources"] = [one for one in _sources(info) if source_api(one) != source_api(wanted)]
+    config["sources"] = [one for one in _sources(info) if source_api(one) != api]
     return await bus.api(f"STREAM.UPDATE.{config['name']}", config)
 
 

@@ -124,14 +124,17 @@ def record_path(store_dir: Path, stream: str) -> Path:
     return store_dir / f"{stream}.record.json"
 
 
-async def ensure_hub_streams(bus: Bus) -> None:
-    """Make UNS and DEAD on the hub where they are missing.
+async def ensure_hub_streams(bus: Bus, replicas: int = 1) -> None:
+    """Make UNS and DEAD on the hub where they are missing, each on `replicas` servers of a cluster.
 
-    They have no subjects: they take from their sources alone, and raise no interest that would draw live
-    messages over the leaf links as well.
+    Those that are there are brought to that number; their consumers are on as many. ApiError when there are
+    not so many servers. The streams have no subjects: they take from their sources alone, and raise no
+    interest that would draw live messages over the leaf links as well.
     """
     for name in SUBJECTS:
-        await ensure_stream(bus, name)
+        config = (await ensure_stream(bus, name, num_replicas=replicas))["config"]
+        if config["num_replicas"] != replicas:
+            await bus.api(f"STREAM.UPDATE.{name}", config | {"num_replicas": replicas})
 
 
 async def limit_hub_streams(bus: Bus, disk: Path, projects: int) -> None:

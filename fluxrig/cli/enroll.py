@@ -132,7 +132,7 @@ def _shown(identity: Identity) -> dict[str, object]:
         "rack": identity.rack,
         "project": identity.project,
         "uns": identity.uns,
-        "mixer": str(identity.leaf),
+        "mixer": ", ".join(map(str, identity.dials)),
         "key": identity.keys().public.fingerprint,
         "expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(identity.expires_s)),
         "folder": str(identity.folder),

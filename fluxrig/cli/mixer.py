@@ -14,6 +14,16 @@ from fluxrig.cli import audit, backup, console, join_token, project, racks
 from fluxrig.cli.audit import DataOption, folder
 from fluxrig.cli.audit_ledger import ledger
 from fluxrig.cli.console import JsonOption, VersionOption, print_json
+from fluxrig.cli.external_nats import (
+    AccountKeyOption,
+    CredsOption,
+    LeafCaOption,
+    LeafOption,
+    NatsCaOption,
+    NatsOption,
+    ReplicasOption,
+    external,
+)
 from fluxrig.cli.live import live
 from fluxrig.cli.logs import LogLevel, set_up_logs
 from fluxrig.cli.options import seconds
@@ -50,6 +60,7 @@ def _address(text: str) -> tuple[str, int]:
 
 @app.command()
 def up(
+    context: typer.Context,
     data: DataOption = None,
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where Racks dial in; port 0 takes a free one.")
@@ -121,13 +132,21 @@ def up(
         str,
         typer.Option(help="When the hub's streams reach the disk: always, or an interval such as 1s."),
     ] = "always",
+    nats: NatsOption = "",
+    creds: CredsOption = None,
+    account_key: AccountKeyOption = None,
+    nats_ca: NatsCaOption = None,
+    leaf: LeafOption = None,
+    leaf_ca: LeafCaOption = None,
+    replicas: ReplicasOption = None,
     as_json: JsonOption = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the Mixer until it is told to stop.
 
     SIGTERM or Ctrl-C commits what is held; a second Ctrl-C stops at once, and nothing is lost by that.
-    With --json the first line on stdout says that Racks can dial in, and where.
+    With --json the first line on stdout says that Racks can dial in, and where. With --nats the streams are
+    on servers that are there already (docs/external-nats.md), and Racks dial these.
     """
     from mixer.audit.writer import Roll
     from mixer.home import Keeping
@@ -148,6 +167,16 @@ def up(
         hourly=partition == "hour",
         policy=Policy.load(rules) if rules else Policy(),
     )
+    outside = external(
+        context,
+        nats,
+        creds,
+        account_key=account_key,
+        nats_ca=nats_ca,
+        leaves=leaf,
+        leaf_ca=leaf_ca,
+        replicas=replicas,
+    )
     enrol_host, enrol_port = _address(enrol) if enrol else (host, ENROL_PORT if port else 0)
     options = Options(
         host=host,
@@ -159,6 +188,7 @@ def up(
         client_port=client_port,
         roll=roll,
         sync=sync,
+        external=outside,
         keeping=keeping,
     )
     mixer = Mixer(place, options)
@@ -195,9 +225,8 @@ def _print_status(found: dict[str, Any]) -> None:
     print(f"Mixer on {found['data']}: {state}")
     if found["running"]:
         hub = found["hub"]
-        print(
-            f"hub:   Racks dial in at {hub['listening']}, enrol at {hub['enrol']}; restarts {hub['restarts']}"
-        )
+        more = f"restarts {hub['restarts']}" if "restarts" in hub else _external(hub)
+        print(f"hub:   Racks dial in at {hub['listening']}, enrol at {hub['enrol']}; {more}")
     racks = Table("project", "Rack", "UNS", "state", "version", "last seen")
     for rack in found["racks"]:
         seen = datetime.fromtimestamp(rack["last_seen_ns"] / 1e9, UTC)
@@ -214,6 +243,11 @@ def _print_status(found: dict[str, Any]) -> None:
             one["project"], one["stream"], backlog, *rows, str(one["files"]), size, one.get("trouble", "")
         )
     show(racks, streams)
+
+
+def _external(hub: dict[str, Any]) -> str:
+    state = "connected" if hub["connected"] else "away"
+    return f"streams on {hub['nats']} ({state}), replicas {hub['replicas']}"
 
 
 def main() -> None:

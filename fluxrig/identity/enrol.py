@@ -32,6 +32,7 @@ PORT: Final = 7423
 MAX_LINE_BYTES: Final = 64 << 10
 TIMEOUT_S: Final = 10.0
 NONCE_BYTES: Final = 32
+MAX_LEAVES: Final = 32
 _CONTEXT: Final = b"fluxrig-enrol-1\n"
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
@@ -61,6 +62,10 @@ def _rack(name: str) -> str:
 def _uns(path: str) -> str:
     _checked(path_fault(path))
     return path
+
+
+def _address(text: str) -> str:
+    return str(Address.parse(text))
 
 
 class _Message(BaseModel):
@@ -114,6 +119,11 @@ class Answer(_Message):
     certificate: str = ""
     jwt: str = ""
     leaf_port: int = 0
+    """Of the Mixer itself, for leaves to dial; 0 where they dial `leaves`."""
+    leaves: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Field(max_length=MAX_LEAVES)] = ()
+    """HOST:PORT of the servers that leaves dial instead."""
+    leaf_ca: Pem = ""
+    """The authority of those servers' certificates; "" for those that the machine trusts."""
     life_s: float = 0.0
 
 

@@ -3,6 +3,7 @@
     tls.key    the private key of its certificate      user.nk     the seed of its NATS key
     tls.pem    the certificate                         user.creds  that seed with the Mixer's JWT, for NATS
     ca.pem     the Mixer's authority                   rack.json   names, and where the Mixer is
+    leaves.pem the authority of the servers that the leaf dials, where that is another one
 
 What is new is made whole in `identity.new` and then takes the place of what is there, so that a crash at any
 moment leaves the one or the other. Keys that wait for approval do so in `identity.pending`.
@@ -26,6 +27,7 @@ from fluxrig.identity.enrol import Answer
 from fluxrig.identity.keys import Keys
 from fluxrig.identity.nkey import KeyPair
 
+_LEAF_CA: Final = "leaves.pem"
 _ENROL_ANEW: Final = "enrol this Rack anew: fluxrig enroll TOKEN --new-keys"
 
 
@@ -44,18 +46,29 @@ class Identity:
     issued_s: float
     expires_s: float
     """When its certificate ends, by the certificate."""
+    leaves: tuple[str, ...] = ()
+    """HOST:PORT of the servers that the leaf dials, where that is not the Mixer's."""
 
     @property
     def enrol(self) -> Address:
         return Address(self.host, self.enrol_port)
 
     @property
-    def leaf(self) -> Address:
-        return Address(self.host, self.leaf_port)
+    def dials(self) -> tuple[Address, ...]:
+        """Where the leaf dials: any one of these."""
+        return tuple(map(Address.parse, self.leaves)) or (Address(self.host, self.leaf_port),)
 
     @property
     def ca_pem(self) -> Path:
         return self.folder / "ca.pem"
+
+    @property
+    def leaf_ca(self) -> Path | None:
+        """The authority of what the leaf dials; None for those that the machine trusts."""
+        if not self.leaves:
+            return self.ca_pem
+        own = self.folder / _LEAF_CA
+        return own if own.exists() else None
 
     @property
     def tls_key(self) -> Path:
@@ -100,7 +113,7 @@ class IdentityFolder:
         self._recover()
         try:
             fields = json.loads((self.path / "rack.json").read_text("utf-8"))
-            identity = Identity(folder=self.path, **fields)
+            identity = Identity(folder=self.path, **fields | {"leaves": tuple(fields.get("leaves", ()))})
             _check(identity)
         except FileNotFoundError as error:
             if not self.path.exists():
@@ -142,6 +155,7 @@ class IdentityFolder:
             host=enrol.host,
             enrol_port=enrol.port,
             leaf_port=answer.leaf_port,
+            leaves=answer.leaves,
             issued_s=time.time(),
             expires_s=certificate.not_valid_after_utc.timestamp(),
         )
@@ -159,6 +173,8 @@ class IdentityFolder:
         _write_keys(self._new, keys)
         write_durably(self._new / "tls.pem", answer.certificate.encode())
         write_durably(self._new / "ca.pem", ca_pem)
+        if answer.leaf_ca:
+            write_durably(self._new / _LEAF_CA, answer.leaf_ca.encode())
         write_durably(self._new / "user.creds", jwt.credentials(answer.jwt, keys.nats).encode())
         fields = asdict(identity)
         del fields["folder"]

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from fluxrig.identity.nkey import KeyPair, verify
 MAX_TOKEN_CHARS: Final = 64 << 10
 _HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
 _UNLIMITED: Final = -1
+_BLOCK: Final = r"-+BEGIN {}-+\s+(\S+)\s+-+END"
 
 
 class BadJwt(IdentityError):
@@ -103,6 +105,7 @@ def account_jwt(
     operator: KeyPair,
     *,
     auth_users: Iterable[str] = (),
+    signing_keys: Iterable[str] = (),
     jetstream: bool = True,
     imports: Iterable[Mapping[str, Any]] = (),
     exports: Iterable[Mapping[str, Any]] = (),
@@ -113,6 +116,7 @@ def account_jwt(
 
     `max_subscriptions` and `max_payload` (bytes) hold for each connection. Of one that `auth_users` let in,
     nats-server (2.15) knows no others: it passes over those of the user's token.
+    `signing_keys` (public) may sign its users in its place.
     """
     store = _UNLIMITED if jetstream else 0
     nats: dict[str, Any] = {
@@ -136,6 +140,8 @@ def account_jwt(
     }
     if users := list(auth_users):
         nats["authorization"] = {"auth_users": users}
+    if keys := list(signing_keys):
+        nats["signing_keys"] = keys
     return encode(_subject(account, name, "account", nats), operator)
 
 
@@ -150,10 +156,12 @@ def user_jwt(
     connections: Iterable[str] = (),
     max_subscriptions: int = _UNLIMITED,
     max_payload: int = _UNLIMITED,
+    signed_for: str = "",
 ) -> str:
     """Give a user's token, by its account's key. Without `permissions` the whole account is open to it.
 
     `connections`: the ways in that are allowed, such as "LEAFNODE" and "STANDARD"; none named: all.
+    `signed_for`: the account's public key, where `account` is only one of its signing keys.
     """
     nats: dict[str, Any] = {
         **(permissions.claims() if permissions else {"pub": {}, "sub": {}}),
@@ -163,6 +171,8 @@ def user_jwt(
     }
     if allowed := list(connections):
         nats["allowed_connection_types"] = allowed
+    if signed_for and signed_for != account.public:
+        nats["issuer_account"] = signed_for
     claims = _subject(user, name, "user", nats)
     if expires_s is not None:
         claims["exp"] = expires_s
@@ -177,6 +187,18 @@ def credentials(token: str, user: KeyPair) -> str:
         f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
     )
+
+
+def parse_credentials(text: str) -> tuple[str, KeyPair]:
+    """Read the text of a credentials file: a token and the key that it names. Raises IdentityError."""
+    found = {
+        what: match[1] if (match := re.search(_BLOCK.format(what), text)) else ""
+        for what in ("NATS USER JWT", "USER NKEY SEED")
+    }
+    token, user = found["NATS USER JWT"], KeyPair.from_seed(found["USER NKEY SEED"].encode())
+    if decode(token).subject != user.public:
+        raise IdentityError("its seed is not that of the user in its JWT")
+    return token, user
 
 
 def _subject(public: str, name: str, kind: str, nats: Mapping[str, Any]) -> dict[str, Any]:

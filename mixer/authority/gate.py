@@ -9,10 +9,10 @@ from typing import Final
 
 from fluxrig.bus import Bus
 from fluxrig.errors import IdentityError
-from fluxrig.identity.jwt import encode, user_jwt
+from fluxrig.identity.jwt import encode
 from fluxrig.identity.nkey import KeyPair
 from mixer.authority.admission import Login, Unwelcome, admit
-from mixer.authority.rights import rights
+from mixer.authority.rights import claims
 from mixer.enrolment.registry import Registry
 from mixer.refusals import Refusals
 
@@ -75,12 +75,12 @@ class Gate:
             self._visitors.note(login.connection, refusal.who, refused=True)
             self._refusals.log(refusal.who, str(refusal))
             decision = {"error": "refused by the Mixer"}
-        claims = {
+        response = {
             "sub": login.user,
             "aud": login.server,
             "nats": {"type": "authorization_response", "version": 2, **decision},
         }
-        return encode(claims, self._account).encode()
+        return encode(response, self._account).encode()
 
     def _admit(self, login: Login) -> str:
         admitted = admit(login, self.project, self._account.public, self._registry.objection, time.time())
@@ -89,11 +89,4 @@ class Gate:
             raise Unwelcome(login.host, "no Rack of this name is enrolled")
         self._visitors.note(login.connection, f"Rack {admitted.rack} ({login.host})")
         _log.info("Rack %s of %s has come in from %s", admitted.rack, self.project, login.host)
-        return user_jwt(
-            login.user,
-            admitted.rack,
-            self._account,
-            rights(admitted.rack, known.uns),
-            expires_s=admitted.end_s,
-            connections=["LEAFNODE"],
-        )
+        return claims(login.user, admitted.rack, known.uns, self._account, expires_s=admitted.end_s)

@@ -92,12 +92,9 @@ class Accounts:
         """Give what the Mixer and operators' commands show to each other."""
         return _credentials(self._operators, self._authority.control)
 
-    def readers(self) -> dict[str, str]:
-        """Give by project the claims by which operators' commands may read its streams, and nothing else."""
-        return {
-            name: user_jwt(self._operators.public, "operator", account, _READING)
-            for name, account in self._authority.projects.items()
-        }
+    def readers(self) -> dict[str, Credentials]:
+        """Give by project what operators' commands show to read its streams, and do nothing else."""
+        return {name: reader(self._operators, account) for name, account in self._authority.projects.items()}
 
     def system(self) -> Credentials:
         """Give what opens the hub's own account."""
@@ -110,6 +107,11 @@ class Accounts:
     @property
     def _key(self) -> Path:
         return self._tls / "leaf.key"
+
+
+def reader(user: KeyPair, account: KeyPair, signed_for: str = "") -> Credentials:
+    """Give what a user shows to read the streams of an account; see `mixer.authority.rights.claims`."""
+    return Credentials(user_jwt(user.public, "operator", account, _READING, signed_for=signed_for), user)
 
 
 def _credentials(user: KeyPair, account: KeyPair) -> Credentials:

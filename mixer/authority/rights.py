@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from fluxrig.identity.jwt import Permissions
+from fluxrig.identity.jwt import Permissions, user_jwt
+from fluxrig.identity.nkey import KeyPair
 
 MAX_PAYLOAD_BYTES: Final = 4 << 20
 """Of one NATS message in a project. A Rack's are far smaller; the Mixer tells a stream of all its sources."""
@@ -17,6 +18,24 @@ MAX_SUBSCRIPTIONS: Final = 1000
 """Of one connection in a project."""
 _STREAMS: Final = ("UNS", "DEAD")
 _MQTT: Final = ("$MQTT.>",)  # which leaves may use unless it is forbidden
+
+
+def claims(user: str, rack: str, uns: str, account: KeyPair, *, expires_s: int, signed_for: str = "") -> str:
+    """Sign what lets the key `user` in as a Rack's leaf, with its rights, until `expires_s` (Unix time).
+
+    `signed_for`: the account's public key, where `account` is only one of its signing keys.
+    """
+    return user_jwt(
+        user,
+        rack,
+        account,
+        rights(rack, uns),
+        expires_s=expires_s,
+        connections=["LEAFNODE"],
+        max_payload=MAX_PAYLOAD_BYTES,
+        max_subscriptions=MAX_SUBSCRIPTIONS,
+        signed_for=signed_for,
+    )
 
 
 def rights(rack: str, uns: str) -> Permissions:

@@ -27,13 +27,25 @@ _log = logging.getLogger("fluxrig.mixer")
 
 
 @dataclass(frozen=True, slots=True)
+class Entrance:
+    """What a Rack's leaf dials: a port of the Mixer's, or HOST:PORT of other servers, with their authority.
+
+    `ca` is PEM, "" for those that the Rack's machine trusts.
+    """
+
+    port: int = 0
+    leaves: tuple[str, ...] = ()
+    ca: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
-    """`leaf_port` is where a Rack's leaf dials next."""
+    """`entrance` is where a Rack's leaf dials next."""
 
     registry: Registry
     tokens: Tokens
     issuer: Issuer
-    leaf_port: int
+    entrance: Entrance
     clock: Clock = field(default_factory=SystemClock)
     refusals: Refusals = field(default_factory=lambda: Refusals("a certificate"))
 
@@ -122,8 +134,7 @@ class Desk:
 
     def _check_grant(self, token: Token, request: Request, keys: PublicKeys) -> None:
         """Hold what is asked for against what the token is for. Raises Refusal."""
-        if self.issuer.account(token.project) is None:
-            raise Refusal("no-project", f"there is no project {token.project} any more")
+        self.issuer.check_open(token.project)
         if token.rack and token.rack != request.rack:
             raise Refusal("token-other-rack", f"the join token is for Rack {token.rack}, not {request.rack}")
         if token.uns and not _lies_below(request.uns, token.uns):
@@ -143,14 +154,16 @@ class Desk:
             )
 
     def _issue(self, rack: Rack, nats_key: str, csr: str) -> Answer:
-        issued = self.issuer.issue(rack.project, rack.rack, nats_key, csr)
+        issued = self.issuer.issue(rack.project, rack.rack, rack.uns, nats_key, csr)
         self.registry.issued(rack, issued.serial, issued.end_s)
         return Answer(
             state="approved",
             project=rack.project,
             rack=rack.rack,
             uns=rack.uns,
-            leaf_port=self.leaf_port,
+            leaf_port=self.entrance.port,
+            leaves=self.entrance.leaves,
+            leaf_ca=self.entrance.ca,
             certificate=issued.certificate,
             jwt=issued.jwt,
             life_s=self.issuer.life_s,

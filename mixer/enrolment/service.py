@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from fluxrig.errors import FluxrigError
 from fluxrig.identity import certificates
 from fluxrig.identity.address import Address
-from fluxrig.identity.nkey import KeyPair
-from mixer.enrolment.desk import Desk
-from mixer.enrolment.issuer import CERTIFICATE_LIFE_S, Issuer
+from mixer.enrolment.desk import Desk, Entrance
+from mixer.enrolment.issuer import Issuer
 from mixer.enrolment.operator import Operator
 from mixer.enrolment.registry import Rack, Registry
 from mixer.enrolment.server import EnrolmentServer
@@ -20,8 +20,8 @@ from mixer.enrolment.tokens import Tokens
 class Enrolment:
     """Takes enrolments for as long as it is entered.
 
-    `folder` has the join tokens; `account` gives the key of a project, or None; `leaf_port` is where leaves
-    dial; `host` and `port` are to listen on, `names` what Racks reach that by, the usual one first;
+    `folder` has the join tokens; `issuer` signs what lets Racks in, `entrance` is where their leaves dial;
+    `host` and `port` are to listen on, `names` what Racks reach that by, the usual one first;
     `health` gives what a list of Racks shows beside what the registry has.
     """
 
@@ -30,20 +30,17 @@ class Enrolment:
         *,
         folder: Path,
         registry: Registry,
-        ca: certificates.Authority,
-        account: Callable[[str], KeyPair | None],
-        leaf_port: int,
+        issuer: Issuer,
+        entrance: Entrance,
         host: str,
         port: int,
         names: Sequence[str],
-        life_s: float = CERTIFICATE_LIFE_S,
         health: Callable[[Rack], dict[str, Any]] | None = None,
     ) -> None:
-        self._registry, self._account, self._names = registry, account, names
+        self._registry, self._issuer, self._names = registry, issuer, names
         self._tokens = Tokens(folder / "tokens.json")
-        self._ca = certificates.fingerprint(ca.certificate)
-        self._desk = Desk(registry, self._tokens, Issuer(ca, account, life_s), leaf_port)
-        self._server = EnrolmentServer(self._desk, ca, host=host, port=port, names=names)
+        self._desk = Desk(registry, self._tokens, issuer, entrance)
+        self._server = EnrolmentServer(self._desk, issuer.ca, host=host, port=port, names=names)
         self._health = health or (lambda _: {})
 
     @property
@@ -56,9 +53,9 @@ class Enrolment:
         self._operator = Operator(
             self._registry,
             self._tokens,
-            self._account,
+            self._project,
             self.address,
-            self._ca,
+            certificates.fingerprint(self._issuer.ca.certificate),
             health=self._health,
         )
         return self
@@ -69,6 +66,12 @@ class Enrolment:
     async def operator(self, subject: str, payload: bytes) -> bytes:
         """Answer operators: see `mixer.enrolment.operator`."""
         return await self._operator.answer(subject, payload)
+
+    def _project(self, name: str) -> object:
+        """Give None when there is no such project. FluxrigError when nobody can be let in."""
+        if self._issuer.closed:
+            raise FluxrigError(self._issuer.closed)
+        return self._issuer.account(name)
 
     def renew(self, project: str) -> Callable[[str, bytes], Awaitable[bytes]]:
         """Give what answers `fluxrig.mixer.<rack>.renew` on the bus of a project."""

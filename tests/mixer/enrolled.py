@@ -9,6 +9,7 @@ from cryptography import x509
 
 from fluxrig.bus import LeafRemote
 from fluxrig.identity import certificates
+from fluxrig.identity.address import Address
 from fluxrig.identity.jwt import credentials, user_jwt
 from fluxrig.identity.keys import Keys
 from fluxrig.identity.names import DEFAULT_PROJECT
@@ -28,7 +29,9 @@ class Box:
 
     def remote(self, port: int) -> LeafRemote:
         files = {"ca": "ca.pem", "certificate": "tls.pem", "key": "tls.key", "credentials": "user.creds"}
-        return LeafRemote("127.0.0.1", port, **{name: self.folder / file for name, file in files.items()})
+        return LeafRemote(
+            (Address("127.0.0.1", port),), **{name: self.folder / file for name, file in files.items()}
+        )
 
     def keep(self, ca: x509.Certificate, certificate: x509.Certificate, keys: Keys, jwt: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

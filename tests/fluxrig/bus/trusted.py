@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fluxrig.bus import Credentials, Hub, LeafRemote, Trust
 from fluxrig.identity import certificates
+from fluxrig.identity.address import Address
 from fluxrig.identity.jwt import account_jwt, credentials, operator_jwt, user_jwt
 from fluxrig.identity.nkey import KeyPair, Kind
 
@@ -58,8 +59,7 @@ class Operator:
         pems = (certificates.to_pem(certificate), certificates.key_to_pem(key), shown)
         for path, pem in zip(paths, pems, strict=True):
             path.write_bytes(pem)
-        host, port = hub.leaf_address
-        return LeafRemote(host, port, self._folder / "ca.pem", *paths)
+        return LeafRemote((Address(*hub.leaf_address),), self._folder / "ca.pem", *paths)
 
     def served(self, hub: Hub) -> str:
         """Ask a hub for its certificate as a leaf would; give the fingerprint."""

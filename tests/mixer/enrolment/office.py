@@ -15,7 +15,7 @@ from fluxrig.identity.folder import Identity, IdentityFolder
 from fluxrig.identity.join import JoinToken
 from fluxrig.identity.joining import Joining
 from fluxrig.identity.nkey import KeyPair, Kind
-from mixer.enrolment.desk import Desk
+from mixer.enrolment.desk import Desk, Entrance
 from mixer.enrolment.issuer import Issuer
 from mixer.enrolment.limits import Gate, Limits
 from mixer.enrolment.registry import Rack, Registry
@@ -36,7 +36,7 @@ class Office:
         self.accounts = {"default": KeyPair.create(Kind.ACCOUNT), "other": KeyPair.create(Kind.ACCOUNT)}
         self.registry = Registry(folder / "racks.json")
         self.tokens = Tokens(folder / "tokens.json")
-        self.desk = Desk(self.registry, self.tokens, Issuer(self.ca, self.accounts.get), 7422)
+        self.desk = Desk(self.registry, self.tokens, Issuer(self.ca, self.accounts.get), Entrance(7422))
         self.server = EnrolmentServer(
             self.desk,
             self.ca,
