@@ -21,7 +21,7 @@ from tests.processes import MIXER, Running, running, until
 from tests.test_whole_path import Site
 
 SEED = int(os.environ.get("CHAOS_SEED", secrets.randbelow(1 << 32)))
-KILLS = int(os.environ.get("CHAOS_ROUNDS", "4"))
+KILLS = int(os.environ.get("CHAOS_ROUNDS", "3"))
 
 
 class Plant(Site):

@@ -176,8 +176,8 @@ class IdentityFolder:
         if answer.leaf_ca:
             write_durably(self._new / _LEAF_CA, answer.leaf_ca.encode())
         write_durably(self._new / "user.creds", jwt.credentials(answer.jwt, keys.nats).encode())
-        fields = asdict(identity)
-        del fields["folder"]
+        left_out = {"folder"} if identity.leaves else {"folder", "leaves"}
+        fields = {name: value for name, value in asdict(identity).items() if name not in left_out}
         write_durably(self._new / "rack.json", json.dumps(fields, indent=1).encode())
 
     def _promote(self) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +19,14 @@ ACCOUNT = KeyPair.create(Kind.ACCOUNT)
 AT = Address("127.0.0.1", 7423)
 
 
-def enrolled(folder: IdentityFolder, life_s: int = 3600, keys: Keys | None = None) -> Identity:
+def enrolled(folder: IdentityFolder, life_s: int = 3600, keys: Keys | None = None, **dials: Any) -> Identity:
     keys = keys or folder.pending_keys()
     csr = certificates.make_csr(keys.tls, "p", "r")
     certificate = certificates.to_pem(certificates.issue_rack(CA, csr, "p", "r", life_s)).decode()
     token = jwt.user_jwt(keys.nats.public, "r", ACCOUNT)
-    answer = Answer(
-        state="approved", project="p", rack="r", uns="a/b", leaf_port=1, certificate=certificate, jwt=token
-    )
+    who = {"project": "p", "rack": "r", "uns": "a/b"}
+    shown = {"certificate": certificate, "jwt": token}
+    answer = Answer(state="approved", **who, **shown, **(dials or {"leaf_port": 1}))
     return folder.save(keys, answer, certificates.to_pem(CA.certificate), AT)
 
 
@@ -45,6 +46,23 @@ def test_keys_wait_for_approval(tmp_path: Path) -> None:
     assert second != first
     folder.forget_pending()
     assert folder.pending_keys().public != second
+
+
+def test_what_the_leaf_dials_is_kept(tmp_path: Path) -> None:
+    """The Mixer by its own authority; or servers elsewhere, by theirs, or by what the machine trusts."""
+    folder = IdentityFolder(tmp_path)
+    enrolled(folder)
+    assert (found := folder.load()) is not None
+    assert (found.dials, found.leaf_ca) == ((Address("127.0.0.1", 1),), found.ca_pem)
+    other = certificates.to_pem(certificates.make_ca("the site's").certificate).decode()
+    enrolled(folder, leaves=("a:7422", "[::1]:7422"), leaf_ca=other)
+    assert (found := folder.load()) is not None
+    assert found.dials == (Address("a", 7422), Address("::1", 7422))
+    assert found.leaf_ca is not None
+    assert found.leaf_ca.read_text() == other
+    enrolled(folder, leaves=("a:7422",))
+    assert (found := folder.load()) is not None
+    assert found.leaf_ca is None
 
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
