@@ -28,6 +28,7 @@ from fluxrig.clock import SystemClock
 from fluxrig.durable import write_durably
 from fluxrig.gear import Context
 from fluxrig.identity import certificates, jwt
+from fluxrig.identity.address import Address
 from fluxrig.identity.keys import Keys
 from fluxrig.identity.names import DEFAULT_PROJECT
 from fluxrig.tasks import end
@@ -94,9 +95,9 @@ class Site:
         self._registry.approve(self._registry.ask(DEFAULT_PROJECT, name, asked), BY)
         issuer = Issuer(self._authority.ca, self._authority.account)
         request = certificates.to_pem(certificates.make_csr(keys.tls, DEFAULT_PROJECT, name)).decode("ascii")
-        issued = issuer.issue(DEFAULT_PROJECT, name, keys.nats.public, request)
+        issued = issuer.issue(DEFAULT_PROJECT, name, uns, keys.nats.public, request)
         files = _keep(self._folder / name / "identity", self._authority, keys, issued)
-        return LeafRemote(HOST, port, *files, compression=compression)
+        return LeafRemote((Address(HOST, port),), *files, compression=compression)
 
 
 @asynccontextmanager
