@@ -103,7 +103,7 @@ class Enrolment:
     def where(self) -> str:
         """Where the leaf dials, or who is asked to let it in until then; "" while that is not known."""
         if self.identity is not None:
-            return str(self._reached(self.identity).leaf)
+            return ", ".join(map(str, self._reached(self.identity).dials))
         return str(self._joining.address) if self._joining else ""
 
     def _left_s(self) -> float:
