@@ -56,7 +56,7 @@ class EmbeddedHub:
     async def _open(self, stack: AsyncExitStack) -> None:
         await asyncio.to_thread(self._accounts.issue_certificate)
         ports = self._ports
-        self._hub = await stack.enter_async_context(
+        self.server = await stack.enter_async_context(
             Hub(
                 self._folder.hub,
                 self._accounts.trust(),
@@ -66,12 +66,12 @@ class EmbeddedHub:
                 sync=ports.sync,
             )
         )
-        system = await stack.enter_async_context(await self._hub.connect("mixer", self._accounts.system()))
-        self._door = Door(self._authority, self._registry, self._hub, system)
+        system = await stack.enter_async_context(await self.server.connect("mixer", self._accounts.system()))
+        self._door = Door(self._authority, self._registry, self.server, system)
         self.control = await stack.enter_async_context(
-            await self._hub.connect("mixer", self._accounts.control())
+            await self.server.connect("mixer", self._accounts.control())
         )
-        self.entrance = Entrance(self._hub.leaf_address[1])
+        self.entrance = Entrance(self.server.leaf_address[1])
 
     @property
     def projects(self) -> list[str]:
@@ -81,11 +81,11 @@ class EmbeddedHub:
     @property
     def access(self) -> Access:
         """How commands reach the Mixer."""
-        return Access(self._hub.url, self._accounts.control())
+        return Access(self.server.url, self._accounts.control())
 
     def readers(self) -> dict[str, Access]:
         """Give by project how commands read its streams."""
-        return {name: Access(self._hub.url, auth) for name, auth in self._accounts.readers().items()}
+        return {name: Access(self.server.url, auth) for name, auth in self._accounts.readers().items()}
 
     def issuer(self, life_s: float) -> Issuer:
         """Give what signs certificates and claims of Racks."""
@@ -93,7 +93,7 @@ class EmbeddedHub:
 
     async def connect(self, project: str) -> Bus:
         """Open a project to its Racks, with its streams, and give the Mixer's connection there."""
-        bus = await self._hub.connect(f"mixer {project}", self._accounts.project(project))
+        bus = await self.server.connect(f"mixer {project}", self._accounts.project(project))
         try:
             await ensure_hub_streams(bus)
             await limit_hub_streams(bus, self._folder.hub, len(self._authority.projects))
@@ -106,20 +106,20 @@ class EmbeddedHub:
     async def add_project(self, name: str) -> None:
         """Make a project. Raises FluxrigError, OSError."""
         await asyncio.to_thread(self._authority.add_project, name)
-        await self._hub.believe(self._accounts.trust())
+        await self.server.believe(self._accounts.trust())
 
     async def run(self, _: Mapping[str, Project]) -> None:
         """Watch the door, and keep the certificate good, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._door.run(), name="door")
-            tasks.create_task(self._accounts.keep_certificate(self._hub), name="certificate")
+            tasks.create_task(self._accounts.keep_certificate(self.server), name="certificate")
 
     @property
     def listening(self) -> str:
         """HOST:PORT that leaves dial."""
-        host, port = self._hub.leaf_address
+        host, port = self.server.leaf_address
         return f"{host}:{port}"
 
     def told(self) -> dict[str, Any]:
         """Give what a status says of it."""
-        return {"restarts": self._hub.restarts}
+        return {"restarts": self.server.restarts}

@@ -28,7 +28,6 @@ from fluxrig.identity.names import DEFAULT_PROJECT
 from fluxrig.identity.nkey import KeyPair, Kind, kind_of
 from mixer.authority.identity import Authority
 from mixer.authority.projects import Accounts, reader
-from mixer.authority.rights import MAX_PAYLOAD_BYTES
 from mixer.enrolment.desk import Entrance
 from mixer.enrolment.issuer import Issuer
 from mixer.enrolment.registry import Rack, Registry, State
@@ -40,6 +39,7 @@ CONNECT_S: Final = 10.0
 READY_S: Final = 30.0
 """How long a cluster that has just started may take to have JetStream ready."""
 _AGAIN_S: Final = 1.0
+_PAYLOAD_BYTES: Final = 1 << 20  # nats-server's default, and enough for a Rack's largest parcel
 _MAX_FILE_BYTES: Final = 16 << 10
 _CLOSED: Final = (
     "this Mixer was started without --account-key, so it can't sign what lets a Rack into the NATS it uses"
@@ -190,10 +190,10 @@ class ExternalHub:
     async def _check(self, bus: Bus) -> None:
         """Raise FluxrigError unless JetStream is on, Racks' messages fit, and the account's key is one."""
         await self._jetstream(bus)
-        if bus.nats.max_payload < MAX_PAYLOAD_BYTES:
+        if bus.nats.max_payload < _PAYLOAD_BYTES:
             raise FluxrigError(
                 f"the NATS at {self._external.urls} takes messages of {bus.nats.max_payload} bytes, and "
-                f"Racks send up to {MAX_PAYLOAD_BYTES}: raise its max_payload"
+                f"Racks send up to {_PAYLOAD_BYTES}: raise its max_payload"
             )
         if self._external.account_key is not None:
             await self._try_account_key()

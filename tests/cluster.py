@@ -38,6 +38,7 @@ class Cluster:
 
     def __init__(self, folder: Path, trusted_by_leaf_port: Path) -> None:
         self.folder = folder
+        self.asks_by_name = True
         self.account = KeyPair.create(Kind.ACCOUNT)
         self.ports = [Ports.free() for _ in range(NODES)]
         self.ca = certificates.make_ca("the site's own authority")
@@ -102,7 +103,7 @@ class Cluster:
             "server_name": f"node-{node}",
             "host": HOST,
             "port": own.client,
-            "max_payload": 8 << 20,
+            "feature_flags": {"js_api_reply_v2": self.asks_by_name},
             "operator": operator_jwt(self._operator, "site", self._system.public),
             "system_account": self._system.public,
             "resolver": "MEMORY",

@@ -29,17 +29,18 @@ def claims(user: str, rack: str, uns: str, account: KeyPair, *, expires_s: int, 
         user,
         rack,
         account,
-        rights(rack, uns),
+        rights(rack, uns, elsewhere=bool(signed_for)),
         expires_s=expires_s,
         connections=["LEAFNODE"],
-        max_payload=MAX_PAYLOAD_BYTES,
-        max_subscriptions=MAX_SUBSCRIPTIONS,
         signed_for=signed_for,
     )
 
 
-def rights(rack: str, uns: str) -> Permissions:
-    """Give what a Rack with the prefix `uns` (a UNS path) may publish and subscribe."""
+def rights(rack: str, uns: str, *, elsewhere: bool = False) -> Permissions:
+    """Give what a Rack with the prefix `uns` (a UNS path) may publish and subscribe.
+
+    `elsewhere`: on servers of others, which may ask leaves without their names (docs/external-nats.md).
+    """
     prefix = uns.replace("/", ".")
     return Permissions(
         publish=(
@@ -49,6 +50,7 @@ def rights(rack: str, uns: str) -> Permissions:
             f"_INBOX.mixer.{rack}.>",  # answers it
             f"deliver.{rack}.>",  # what the hub's streams take
             f"$JSC.R.{rack}.>",  # answers the hub's streams
+            *(("$JSC.R.*",) if elsewhere else ()),
         ),
         subscribe=(
             f"fluxrig.ctrl.{rack}.>",

@@ -90,13 +90,13 @@ async def test_a_join_token_in_the_rack_file_is_enough(office: Office, tmp_path:
     enrolment = Enrolment(spec(join_file=file), tmp_path / "state", SystemClock())
     remote = await enrolment.start()
     assert remote is not None
-    assert (remote.host, remote.port) == ("127.0.0.1", 7422)
+    assert remote.addresses == (Address("127.0.0.1", 7422),)
     assert all(path and path.is_file() for path in (remote.ca, remote.certificate, remote.key))
     file.unlink()  # it is read once
     again = Enrolment(spec(join_file=file, host="10.0.0.1", port=9), tmp_path / "state", SystemClock())
     remote = await again.start()
     assert remote is not None
-    assert (remote.host, remote.port) == ("10.0.0.1", 9)
+    assert remote.addresses == (Address("10.0.0.1", 9),)
 
 
 async def test_the_environment_may_name_a_file(office: Office, tmp_path: Path) -> None:

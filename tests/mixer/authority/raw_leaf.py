@@ -8,6 +8,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ async def raw_leaf(
     **says: Any,
 ) -> AsyncIterator[RawLeaf]:
     """Dial the hub with what a Rack has; `says` changes what it says of itself. Raises Refused."""
-    reader, writer = await asyncio.open_connection(remote.host, remote.port, limit=1 << 21)
+    reader, writer = await asyncio.open_connection(*astuple(remote.addresses[0]), limit=1 << 21)
     try:
         nonce = json.loads((await reader.readline()).partition(b" ")[2])["nonce"]
         await writer.start_tls(tls or shown(remote), server_hostname="127.0.0.1")

@@ -39,7 +39,7 @@ async def test_nobody_learns_where_a_neighbour_is_asked_to_answer(site: Plant) -
 async def test_a_forged_position_does_not_move_a_neighbour(site: Plant) -> None:
     """A leaf that writes into its headers how far another's was taken: also a hub that restarts goes on."""
     bus = site.centre.mixer._projects["default"].bus
-    hub = site.centre.mixer._hub
+    hub = site.centre.mixer._hub.server
     async with site.leaf("mallory") as leaf:
         pretender = Pretender(leaf, "mallory")
         await pretender.be_sourced()
