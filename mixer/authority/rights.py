@@ -32,6 +32,8 @@ def claims(user: str, rack: str, uns: str, account: KeyPair, *, expires_s: int, 
         rights(rack, uns, elsewhere=bool(signed_for)),
         expires_s=expires_s,
         connections=["LEAFNODE"],
+        max_payload=MAX_PAYLOAD_BYTES,
+        max_subscriptions=MAX_SUBSCRIPTIONS,
         signed_for=signed_for,
     )
 

@@ -13,6 +13,7 @@ import pytest
 from fluxrig.bus import LeafRemote
 from fluxrig.clock import SystemClock
 from fluxrig.errors import BusUnavailable, FluxrigError
+from fluxrig.identity.address import Address
 from fluxrig.rackfile.model import RackSpec, SnakeSpec
 from mixer.enrolment.registry import State
 from racks.enrolment import PATIENCE_S, Enrolment
