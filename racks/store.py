@@ -24,6 +24,7 @@ from fluxrig.bus import (
     Loss,
     Parcel,
     Publisher,
+    drop_index,
     ensure_leaf_streams,
     mend_leaf_streams,
     record_path,
@@ -96,6 +97,9 @@ class Store:
         await ensure_leaf_streams(self.leaf_bus, self._context.rack, self.leaf.store_dir, limits)
         for publisher in self.publishers.values():
             await publisher.open()
+        if self._cut_off_damage():
+            for publisher in self.publishers.values():
+                await publisher.open()
 
     @property
     def leaves(self) -> dict[str, str]:
@@ -117,11 +121,26 @@ class Store:
 
     async def look(self, committed: Mapping[str, int] | None) -> None:
         """See how the streams are. While the leaf is away, what was seen last stays."""
+        self._cut_off_damage()
         for stream in self.publishers:
             try:
                 await self._look(stream, committed[stream] if committed else 0)
             except BusError as error:
                 log.debug("can't look at %s now: %s", stream, error)
+
+    def _cut_off_damage(self) -> bool:
+        """Have the server begin anew behind what it can't read, if anything was found damaged."""
+        damaged = [publisher for publisher in self.publishers.values() if publisher.damaged]
+        for publisher in damaged:
+            log.error(
+                "files of %s are damaged; they are read anew, and cut where that ends", publisher.stream
+            )
+            with suppress(OSError):
+                drop_index(self.leaf.store_dir, publisher.stream)
+            publisher.damaged = False
+        if damaged:
+            self.leaf.kill()
+        return bool(damaged)
 
     async def close(self) -> None:
         for publisher in self.publishers.values():

@@ -22,6 +22,7 @@ from fluxrig.bus.server import NatsServer
 from fluxrig.bus.source_header import Source, mark_of
 from fluxrig.bus.source_watch import watch_sources
 from fluxrig.bus.sources import add_source, remove_source, trim_source
+from fluxrig.bus.stream_files import drop_index
 from fluxrig.bus.streams import (
     DEAD,
     UNS,
@@ -61,6 +62,7 @@ __all__ = [
     "Token",
     "Trust",
     "add_source",
+    "drop_index",
     "ensure_hub_streams",
     "ensure_leaf_streams",
     "limit_hub_streams",

@@ -92,6 +92,8 @@ class Publisher:
         self._on_wait = on_wait
         self._record = record
         self._synced = synced
+        self.damaged = False
+        """Whether files of the stream were found damaged: see `stream_files.drop_index`."""
         self._waiting: str | None = None
         self._lock = asyncio.Lock()
         self._run = secrets.token_hex(6)
@@ -264,6 +266,7 @@ class Publisher:
             )
             record.add(loss)
         record.holes += found.holes
+        self.damaged = self.damaged or bool(found.losses or found.holes)
         if found.went_back:
             record.skip_to = max(record.skip_to, record.reserved)
             info = await renew_leaf_id(self._bus, info)

@@ -42,6 +42,16 @@ def put_back(store_dir: Path, unknown: Collection[str]) -> list[str]:
     return mended
 
 
+def drop_index(store_dir: Path, stream: str) -> None:
+    """Have the server read all blocks of a stream when it starts next, and cut off what it can't read.
+
+    With its index it sees damage only when it comes to it, and until then stores what is new behind that.
+    """
+    for path in _streams(store_dir):
+        if path.name == stream:
+            (path / "msgs" / "index.db").unlink(missing_ok=True)
+
+
 def _streams(store_dir: Path) -> list[Path]:
     return [path.parent for path in sorted(store_dir.glob("jetstream/*/streams/*/msgs")) if path.is_dir()]
 

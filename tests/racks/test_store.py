@@ -184,3 +184,29 @@ async def test_a_record_that_makes_no_sense_stops_nothing(tmp_path: Path, text: 
         await store.publishers[UNS].store(parcels(3, 3, 10))
         assert store.publishers[UNS].next_number == 6
     assert LeafRecord.load(path).next_number == 6
+
+
+async def test_what_is_stored_after_a_damage_does_not_go_with_it(tmp_path: Path) -> None:
+    """nats-server would go on behind the bytes that it can't read, and pass over all of it one day."""
+    spec = StoreSpec(4 * SMALL, sync="1s")
+    async with opened(tmp_path, spec) as store:
+        await store.publishers[UNS].store(parcels(0, 20))
+        await store.publishers[UNS].release(19)
+        await store.publishers[UNS].store(parcels(20, 60))
+    block = max((tmp_path / "leaf").glob("jetstream/*/streams/UNS/msgs/*.blk"), key=lambda one: int(one.stem))
+    with block.open("r+b") as file:
+        file.seek(block.stat().st_size // 2)
+        file.write(b"\xff" * 5000)
+    async with opened(tmp_path, spec) as store:
+        await store.publishers[UNS].store(parcels(1000, 50, 5000))
+        leaf, lost = store.leaves[UNS], store.records[UNS].lost
+        assert lost > 0
+    async with opened(tmp_path, spec) as store:
+        await store.publishers[UNS].store(parcels(2000, 5, 5000))
+        assert (store.leaves[UNS], store.records[UNS].lost) == (leaf, lost)
+        stored = [
+            int(one.payload.split(b" ")[0])
+            for one in await read_all(store.leaf_bus, UNS)
+            if one.subject == SUBJECT
+        ]
+        assert stored[-55:] == [*range(1000, 1050), *range(2000, 2005)]
