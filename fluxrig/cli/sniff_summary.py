@@ -21,6 +21,7 @@ _LOSSES: Final = {
     "truncated_bytes": "bytes cut off by the snap length",
     "fragmented_lost": "fragmented packets that never became whole",
     "decode_errors": "frames with headers that are cut or contradict themselves",
+    "link_unknown": "frames of a link layer that can't be read",
     "evicted": "connections, assets and links forgotten for want of room",
 }
 

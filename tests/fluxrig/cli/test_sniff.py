@@ -113,6 +113,17 @@ def test_losses(tmp_path):
     assert "capture_damaged" in sniff(path).stdout
 
 
+def test_unknown_link_layer(tmp_path):
+    """A capture whose frames can't be read is not passed off as one without Modbus."""
+    path = tmp_path / "ppp.pcap"
+    whole = RECORDING.read_bytes()
+    path.write_bytes(whole[:20] + (9).to_bytes(4, "little") + whole[24:])
+    result = sniff(path)
+    frames = json.loads(sniff(path, "--json").stdout.splitlines()[-1])["data"]["link_unknown"]
+    assert frames > 0
+    assert f"lost: {frames:,} frames of a link layer that can't be read" in result.stdout
+
+
 def test_several_files_add_up(tmp_path):
     """Several files are counted together."""
     text = sniff(RECORDING, RECORDING, "--csv").stdout
