@@ -15,7 +15,7 @@ from fluxrig.errors import FluxrigError
 from fluxrig.gear import IN
 from fluxrig.message import TAGS, FluxMsg, new_id
 
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 60.0
 _LOOK_S: Final = 0.005
 _FETCH: Final = 1000
 
@@ -30,11 +30,16 @@ class Source:
         self._noise = random.Random(rack.name)  # noqa: S311 - readings, the same in each run
 
     async def store(self, messages: int) -> None:
-        """Store one batch, evenly over the assets: a parcel for each."""
+        """Store one batch, evenly over the assets: a parcel for each. FluxrigError when the leaf is stuck."""
         ts = time.time_ns()
         each = -(-messages // len(self._paths))
         batch = tuple(self._reading(self._paths[index // each], ts + index) for index in range(messages))
-        await self._rack.uplink.process(batch, IN)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._rack.uplink.process(batch, IN)
+        except TimeoutError:
+            why = self._rack.publisher.waiting or "it does not answer"
+            raise FluxrigError(f"{self._rack.name} has stored nothing for {PATIENCE_S:g} s: {why}") from None
         self.made += messages
 
     async def flood(self, seconds: float, batch: int) -> None:
