@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
-from fluxrig.bus import Bus, Consumer, stream_state
+from fluxrig.bus import Bus, Consumer, Stored, stream_state
 from fluxrig.codec import decode_sequence_strict
 from fluxrig.errors import AuditError, BusError, CborError
 from fluxrig.identity.names import DEFAULT_PROJECT
+from mixer.audit.belonging import claim_fault, message_fault
+from mixer.audit.origin import origin
 from mixer.audit.source import source
 from mixer.audit.state import load
 from mixer.audit.tail import Filter, Row, newest, row_of
@@ -38,13 +40,14 @@ async def follow(folder: Folder, wanted: Filter, last: int) -> AsyncIterator[Row
         state = load(store)
         for row in newest(store, state, wanted, last):
             yield row
-    after = {stream: state.progress("default", stream).last for stream in STREAMS}
-    epochs = {stream: state.progress("default", stream).epoch for stream in STREAMS}
+    project = wanted.project or DEFAULT_PROJECT
+    after = {stream: state.progress(project, stream).last for stream in STREAMS}
+    epochs = {stream: state.progress(project, stream).epoch for stream in STREAMS}
     while True:
         found = folder.running()
         with suppress(BusError):
             if found is not None:
-                async with await folder.reach("mixer tail", _CONNECT_S, DEFAULT_PROJECT) as bus:
+                async with await folder.reach("mixer tail", _CONNECT_S, project) as bus:
                     async for row in _of_hub(bus, folder, found, after, epochs):
                         if wanted.takes(row):
                             yield row
@@ -68,11 +71,22 @@ async def _of_hub(
         while folder.running() == found:
             for stream, consumer in consumers.items():
                 for stored in await consumer.fetch(_AT_ONCE, _LISTEN_S / len(consumers)):
-                    with suppress(CborError):  # what is none is told by the table quarantine
-                        for message, _ in decode_sequence_strict(stored.payload):
-                            yield row_of(stored, message)
+                    for row in _rows(stored):
+                        yield row
                     after[stream] = stored.seq
                 await consumer.ack_through(after[stream])
     finally:
         for consumer in consumers.values():
             await consumer.close()
+
+
+def _rows(stored: Stored) -> list[Row]:
+    """Give the rows that a stored message will have; those for the table quarantine are left out."""
+    of = origin(stored)
+    try:
+        messages = [message for message, _ in decode_sequence_strict(stored.payload)]
+    except CborError:
+        return []
+    if claim_fault(stored, of) or any(message_fault(stored.subject, of, one.fields) for one in messages):
+        return []
+    return [row_of(stored, message) for message in messages]

@@ -15,6 +15,8 @@ import typer
 
 from fluxrig.cli.console import JsonOption, print_json
 from fluxrig.cli.options import seconds
+from fluxrig.identity.names import DEFAULT_PROJECT
+from fluxrig.uns import path_fault
 
 if TYPE_CHECKING:
     from mixer.audit.verify import Report
@@ -134,6 +136,7 @@ def tail(
     schema: Annotated[
         str, typer.Option(metavar="SCHEMA", help="Only of this schema, such as fluxrig.tags/1.")
     ] = "",
+    project: Annotated[str, typer.Option(metavar="PROJECT", help="Only of this project.")] = DEFAULT_PROJECT,
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="How many to show first.")] = 10,
     follow: Annotated[bool, typer.Option(help="Go on with new ones until Ctrl-C.")] = True,
     as_json: JsonOption = False,
@@ -147,7 +150,9 @@ def tail(
     from mixer.audit.tail import Filter
     from mixer.audit.tail import tail as rows
 
-    wanted = Filter(uns.strip("/"), rack, schema)
+    wanted = Filter(uns.strip("/"), rack, schema, project)
+    if wanted.uns and (fault := path_fault(wanted.uns)):
+        raise typer.BadParameter(fault, param_hint="--uns")
     if follow and not audit:
         asyncio.run(_follow(data, wanted, last, as_json))
         return

@@ -36,6 +36,7 @@ class Filter:
     """A UNS path: of this asset, and of those below it."""
     rack: str = ""
     schema: str = ""
+    project: str = ""
 
     def takes(self, row: Row) -> bool:
         """Tell whether a row is wanted."""
@@ -92,7 +93,7 @@ def tail(place: Place, wanted: Filter, last: int, is_over: Callable[[], bool]) -
             for commit, line in chained(store.lines(state), store.manifest, state.number, state.digest):
                 is_idle = False
                 state.take(commit, line)
-                if commit.kind == "commit":
+                if commit.kind == "commit" and wanted.project in ("", commit.project):
                     for file in commit.files:
                         yield from _rows(store, file, wanted)
         if is_idle:
@@ -102,9 +103,11 @@ def tail(place: Place, wanted: Filter, last: int, is_over: Callable[[], bool]) -
 def newest(store: Source, state: State, wanted: Filter, last: int) -> Iterator[Row]:
     """Give the `last` rows of a state, reading from the newest file back."""
     found: deque[Row] = deque()
-    for _, file, _, _ in reversed(state.files.values()):
+    for commit, file, _, _ in reversed(state.files.values()):
         if len(found) >= last:
             break
+        if wanted.project not in ("", commit.project):
+            continue
         found.extendleft(reversed([*_rows(store, file, wanted)][-(last - len(found)) :]))
     yield from found
 

@@ -44,6 +44,8 @@ def audit(store: AuditStore) -> Path:
         (Filter(uns="acme"), [1, 2, 3, 4]),
         (Filter(rack="other"), [4]),
         (Filter(schema="fluxrig.event/1"), [3]),
+        (Filter(project="default"), [1, 2, 3, 4]),
+        (Filter(project="another"), []),
         (Filter(uns="acme/lyon/press", schema="fluxrig.tags/1"), [1, 2]),
     ],
 )
