@@ -132,7 +132,7 @@ def _take(
         for details in _first_of_each(error.errors(include_url=False, include_input=False)):
             key = str(details["loc"][0]) if details["loc"] else ""
             place = row.get(key, row["name"])
-            faults.add(Mark(number, place.column), _explain(key, place.text, details))
+            faults.add(Mark(number, place.column), _explain(key, place.text, details, faults))
 
 
 def _first_of_each(errors: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -152,9 +152,10 @@ def _value(key: str, text: str, row: Mapping[str, Cell]) -> Any:
     return text if key in _TEXTS else resolve(text)
 
 
-def _explain(key: str, text: str, details: ErrorDetails) -> str:
+def _explain(key: str, text: str, details: ErrorDetails, faults: Faults) -> str:
     if key and (wanted := wants(details)) is not None:
-        return f"{key!r} must {wanted}, not {shown(text)}{meant([details], text)}"
+        hint = "" if faults.are_plenty else meant([details], text)
+        return f"{key!r} must {wanted}, not {shown(text)}{hint}"
     message = details["msg"]
     return f"{key!r}: {message}" if key else message
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from fluxrig.errors import ConfigError, Fault
 from fluxrig.modbus.csv_tags import read_tags
-from fluxrig.modbus.tag_config import TagConfig
+from fluxrig.modbus.tag_config import MAX_TAGS, TagConfig
 from fluxrig.rackfile import source
 from fluxrig.rackfile.environment import Expansion
 from fluxrig.rackfile.faults import WHOLE_FILE, Faults, Mark, shown
@@ -59,7 +59,7 @@ def load_tag_list(path: Path, model: type[T], *, partial: bool = False) -> TagLi
     A `partial` list has the tags of the lines that are right, and the faults of the others: for who has more
     to find between the tags.
     """
-    faults = Faults(str(path))
+    faults = Faults(str(path), limit=10 * MAX_TAGS)
     text = source.text(_as_utf8(source.read(path, faults)), faults)
     tags, marks = read_tags(text, model, faults)
     if faults and not partial:

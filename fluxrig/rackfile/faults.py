@@ -27,15 +27,16 @@ WHOLE_FILE: Final = Mark(0, 0)
 
 
 class Faults:
-    """The faults of one file, up to a bound beyond which they are only counted."""
+    """The faults of one file, up to a `limit` beyond which they are only counted."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, limit: int = MAX_FAULTS) -> None:
         self._file = file
+        self._limit = limit
         self._found: list[Fault] = []
         self._more = 0
 
     def add(self, mark: Mark, message: str) -> None:
-        if len(self._found) < MAX_FAULTS:
+        if len(self._found) < self._limit:
             self._found.append(Fault(self._file, mark.line, mark.column, " ".join(message.split())))
         else:
             self._more += 1
@@ -43,7 +44,7 @@ class Faults:
     def take(self, found: Iterable[Fault]) -> None:
         """Add faults of another file that this one names."""
         for fault in found:
-            if len(self._found) < MAX_FAULTS:
+            if len(self._found) < self._limit:
                 self._found.append(fault)
             else:
                 self._more += 1
@@ -53,9 +54,14 @@ class Faults:
         self.add(mark, message)
         raise self.error()
 
+    @property
+    def are_plenty(self) -> bool:
+        """Whether there are more than anybody is shown, so that no pains need be taken with the next."""
+        return len(self._found) >= MAX_FAULTS
+
     def nearest(self, word: str, words: Iterable[str]) -> str:
         """Give `; did you mean 'x'?`, `; known: a, b`, or nothing when the faults are full anyway."""
-        if len(self._found) >= MAX_FAULTS:
+        if self.are_plenty:
             return ""
         return nearest(word, words)
 

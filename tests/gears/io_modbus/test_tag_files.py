@@ -258,3 +258,11 @@ def test_a_comma_between_commas_is_no_decimal_comma(check):
     """Where commas part the cells, a number with one is two cells or a slip in quotes: never a guess."""
     _, [fault] = check("    tag_list: t.csv", t_csv='name,at,scale\na,holding/0,"0,5"\n')
     assert fault.startswith("t.csv:2:13: 'scale' must be a number")
+
+
+def test_a_list_of_nothing_but_faults_is_told_in_part(check):
+    """The first of them, and how many more there are."""
+    lines = ["name,at,type", *(f"t{n},holding/{n},unit16" for n in range(1000))]
+    _, faults = check("    tag_list: tags.csv", tags_csv="\n".join(lines))
+    assert len(faults) == 201
+    assert faults[-1].endswith(": 800 more faults are not shown; mend these first")
