@@ -36,11 +36,13 @@ class Ports:
 class Cluster:
     """The nodes, each of which can be killed and started again."""
 
-    def __init__(self, folder: Path, trusted_by_leaf_port: Path) -> None:
+    def __init__(
+        self, folder: Path, trusted_by_leaf_port: Path, nodes: int = NODES, *, jetstream: bool = True
+    ) -> None:
         self.folder = folder
-        self.asks_by_name = True
+        self._jetstream = jetstream
         self.account = KeyPair.create(Kind.ACCOUNT)
-        self.ports = [Ports.free() for _ in range(NODES)]
+        self.ports = [Ports.free() for _ in range(nodes)]
         self.ca = certificates.make_ca("the site's own authority")
         self._signing = KeyPair.create(Kind.ACCOUNT)
         self._operator, self._system = KeyPair.create(Kind.OPERATOR), KeyPair.create(Kind.ACCOUNT)
@@ -54,7 +56,10 @@ class Cluster:
         user = KeyPair.create(Kind.USER)
         self._write("mixer.creds", credentials(user_jwt(user.public, "mixer", self.account), user).encode())
         self._write("signing.nk", self._signing.seed)
-        self._write("stranger.nk", KeyPair.create(Kind.ACCOUNT).seed)
+        stranger = KeyPair.create(Kind.ACCOUNT)
+        self._write("stranger.nk", stranger.seed)
+        refused = credentials(user_jwt(user.public, "stranger", stranger), user)
+        self._write("stranger.creds", refused.encode())
 
     @property
     def urls(self) -> str:
@@ -99,11 +104,11 @@ class Cluster:
             ),
             self._system.public: account_jwt(self._system.public, "system", self._operator, jetstream=False),
         }
-        return {
+        config = {
             "server_name": f"node-{node}",
             "host": HOST,
             "port": own.client,
-            "feature_flags": {"js_api_reply_v2": self.asks_by_name},
+            "feature_flags": {"js_api_reply_v2": True},
             "operator": operator_jwt(self._operator, "site", self._system.public),
             "system_account": self._system.public,
             "resolver": "MEMORY",
@@ -128,6 +133,11 @@ class Cluster:
                 },
             },
         }
+        if not self._jetstream:
+            del config["jetstream"]
+        if len(self.ports) == 1:
+            del config["cluster"]
+        return config
 
     def _write(self, name: str, data: bytes) -> None:
         descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -136,11 +146,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, trusted_by_leaf_port: Path) -> Iterator[Cluster]:
+def cluster(
+    folder: Path, trusted_by_leaf_port: Path, nodes: int = NODES, *, jetstream: bool = True
+) -> Iterator[Cluster]:
     """Run one for the length of a `with`. Leaf ports take certificates of `trusted_by_leaf_port` (PEM)."""
-    one = Cluster(folder, trusted_by_leaf_port)
+    one = Cluster(folder, trusted_by_leaf_port, nodes, jetstream=jetstream)
     try:
-        for node in range(NODES):
+        for node in range(nodes):
             one.start(node)
         yield one
     finally:
