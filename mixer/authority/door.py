@@ -20,6 +20,7 @@ SWEEP_S: Final = 2.0
 _REMEMBERED: Final = 4096
 LISTEN_S: Final = 0.25
 _DOMAIN: Final = re.compile(r'lid:(\d+) - JetStream using domains: local "[^"]*", remote "([^"]+)"')
+_STARTS: Final = "Starting nats-server"
 _LINE: Final = re.compile(r"\[(?:ERR|WRN)\] (\S+):\d+ - lid:(\d+) - (.*)")
 _SAID: Final = (
     (re.compile(r"TLS leafnode handshake error: (?:remote error: )?(?:tls: )?(.*)"), "no TLS: {}"),
@@ -42,6 +43,26 @@ _CHANGING: Final = re.compile(r": current time .*")  # of an expired certificate
 _log = logging.getLogger("fluxrig.mixer")
 
 
+class Domains:
+    """The domain that each leaf claims, by the number of its connection, as only the hub's log tells."""
+
+    def __init__(self) -> None:
+        self._claimed: OrderedDict[int, str] = OrderedDict()
+
+    def hear(self, line: str) -> None:
+        """Take a line of the log. A hub that starts again numbers its connections anew."""
+        if _STARTS in line:
+            self._claimed.clear()
+        elif match := _DOMAIN.search(line):
+            self._claimed[int(match[1])] = match[2]
+            if len(self._claimed) > _REMEMBERED:
+                self._claimed.popitem(last=False)
+
+    def of(self, connection: int) -> str:
+        """Give what a connection claims, "" when that is not known."""
+        return self._claimed.get(connection, "")
+
+
 class Door:
     """Lets Racks in by the registry, and puts them out as soon as it changes."""
 
@@ -53,7 +74,7 @@ class Door:
         self._bouncer = Bouncer(system, self._accounts)
         self._refusals = Refusals("a Rack")
         self._visitors = Visitors()
-        self._domains: OrderedDict[int, str] = OrderedDict()
+        self._domains = Domains()
         self._changed: set[tuple[str, str]] = set()
         self._news = asyncio.Event()
         registry.watch(self._note)
@@ -91,7 +112,9 @@ class Door:
 
     async def _sweep(self, changed: set[tuple[str, str]]) -> None:
         """Put out who may not be here. Those that changed dial again, and are asked again who they are."""
-        for leaf in await self._bouncer.leaves():
+        leaves = await self._bouncer.leaves()
+        self._hear()  # what their hub says of them, and not one before it
+        for leaf in leaves:
             known = self._registry.find(leaf.project, leaf.rack)
             state = known.state if known else None
             if claim := self._false_claim(leaf):
@@ -106,20 +129,20 @@ class Door:
         """Say what a leaf that was let in makes of itself besides, or ""."""
         if leaf.plays_hub:
             return "its leaf claims to be a hub"
-        domain = self._domains.get(leaf.connection, leaf.rack)
-        return "" if domain == leaf.rack else f"its leaf claims the domain {domain[:64]!r}"
+        domain = self._domains.of(leaf.connection)
+        return "" if domain in {"", leaf.rack} else f"its leaf claims the domain {domain[:64]!r}"
 
     async def _listen(self) -> None:
         """Tell what nats-server refuses by itself, and learn what only its log says of a leaf."""
         while True:
-            for line in self._hub.news():
-                if match := _LINE.search(line):
-                    self._tell(match[1], int(match[2]), match[3])
-                elif match := _DOMAIN.search(line):
-                    self._domains[int(match[1])] = match[2]
-                    if len(self._domains) > _REMEMBERED:
-                        self._domains.popitem(last=False)
+            self._hear()
             await asyncio.sleep(LISTEN_S)
+
+    def _hear(self) -> None:
+        for line in self._hub.news():
+            self._domains.hear(line)
+            if match := _LINE.search(line):
+                self._tell(match[1], int(match[2]), match[3])
 
     def _tell(self, host: str, connection: int, said: str) -> None:
         why = explained(said)
