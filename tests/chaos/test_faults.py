@@ -107,7 +107,7 @@ def kill_everything(one: Site) -> None:
 def cut(one: Site) -> None:
     """Packets vanish, and come through again."""
     one.link.change(up=False)
-    one.pause(1.0, 4.0)
+    one.pause(1.0, 2.5)
     one.link.change()
 
 
@@ -115,26 +115,26 @@ def half_open(one: Site) -> None:
     """The Mixer dies and comes back while nothing comes through: the leaf's connection leads nowhere."""
     one.link.change(up=False)
     one.mixer.kill()
-    one.pause(1.0, 3.0)
+    one.pause(0.5, 1.5)
     one.link.change()
 
 
 def slow(one: Site) -> None:
     one.link.change(delay_s=1.0)
-    one.pause(2.0, 4.0)
+    one.pause(1.5, 2.5)
     one.link.change()
 
 
 def lossy(one: Site) -> None:
     one.link.change(loss=0.05)
-    one.pause(2.0, 4.0)
+    one.pause(1.0, 2.5)
     one.link.change()
 
 
 def thin(one: Site) -> None:
     """64 kbit/s, far less than what is accepted."""
     one.link.change(bytes_per_s=8000)
-    one.pause(2.0, 4.0)
+    one.pause(1.5, 2.5)
     one.link.change()
 
 
