@@ -12,8 +12,10 @@ It is made whole on the first start, and never again beside data that an earlier
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ RACKS: Final = "racks.json"
 TOKENS: Final = "tokens.json"
 MAX_PROJECTS: Final = 256
 T = TypeVar("T")
+_log = logging.getLogger("fluxrig.mixer")
 _SIGNING: Final = "signing.key"
 _ACCOUNTS: Final = {"operator.nk": Kind.OPERATOR, "system.nk": Kind.ACCOUNT, "control.nk": Kind.ACCOUNT}
 
@@ -64,6 +67,7 @@ class Authority:
             _check_unused(folder, data)
             _create(folder)
         authority = cls._load(folder)
+        _make_private(folder)
         _clear_old_key(folder)
         _show_public_key(folder)
         return authority
@@ -148,6 +152,14 @@ def _first_signing_key(data: Path, draft: Path) -> str:
     if old.exists():
         write_durably(draft / _SIGNING, old.read_bytes())
     return SigningKey.of(draft).key_id
+
+
+def _make_private(folder: Path) -> None:
+    """Close what others may read, such as after a copy by hand, and say so: they may have read it."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.suffix != ".pub" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+            _log.warning("%s was open to others (mode %03o); it is private again", path, mode)
+            path.chmod(mode & 0o700)
 
 
 def _clear_old_key(folder: Path) -> None:

@@ -48,6 +48,15 @@ def test_only_its_owner_may_read_it(data: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == wanted, path
 
 
+def test_what_others_may_read_is_closed_and_told(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A copy made by hand may have left keys open: they are private again, in one line for each."""
+    key = data / "identity" / "ca.key"
+    key.chmod(0o644)
+    opened(data)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert caplog.messages == [f"{key} was open to others (mode 644); it is private again"]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_missing_is_named_and_none_is_made_anew(data: Path, name: str) -> None:
     """A half-lost identity stops the start with one line that says what is missing and what to do."""
