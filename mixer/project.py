@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
+from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fluxrig.bus import DEAD, UNS, Bus, add_source, remove_source, stream_state, watch_sources
+from fluxrig.bus import DEAD, UNS, Bus, add_source, mark_of, remove_source, stream_state, watch_sources
+from fluxrig.bus.connection import ApiError
 from fluxrig.errors import BusError
 from fluxrig.tasks import end
 from mixer.audit.state import Progress
@@ -26,6 +30,8 @@ REGISTER: Final = "fluxrig.mixer.*.register"
 STREAMS: Final = (UNS, DEAD)
 MAX_REQUEST_BYTES: Final = 64 << 10
 _LOOK_S: Final = 1.0
+_FORGED: Final = "it stored messages in another's name"
+_AGAIN_S: Final = 1.0
 
 _log = logging.getLogger("fluxrig.mixer")
 
@@ -52,7 +58,10 @@ class Project:
         self._registry = registry
         self._sourced: dict[str, str] = {}
         self._refusals = Refusals("a registration")
-        self._writers = [Writer(bus, store, stream, roll, self._seen, project=name) for stream in STREAMS]
+        self._forged: asyncio.Queue[tuple[str, dict[str, list[int]]]] = asyncio.Queue()
+        self._writers = [
+            Writer(bus, store, stream, roll, partial(self._seen, stream), project=name) for stream in STREAMS
+        ]
 
     async def open(self) -> None:
         """Serve what Racks ask. The streams must be there."""
@@ -66,6 +75,7 @@ class Project:
                 tasks.create_task(writer.run(), name=f"audit {self.name} {writer.stream}")
             background = [
                 tasks.create_task(watch_sources(self.bus), name=f"sources {self.name}"),
+                tasks.create_task(self._clear_forged(), name=f"forged {self.name}"),
                 tasks.create_task(
                     keep_trimming(self.bus, self._racks, STREAMS, self._committed_seq),
                     name=f"trim {self.name}",
@@ -126,7 +136,40 @@ class Project:
             if stream in STREAMS
         }
 
-    def _seen(self, run: Tabulated) -> None:
+    async def _clear_forged(self) -> None:
+        """Suspend Racks that spoke in another's name, and take what they said off the hub; until cancelled.
+
+        It is in the quarantine. On the hub it would stay for good, since no Rack's part is trimmed of it, and
+        one that starts again may believe what such headers say of the sources.
+        """
+        while True:
+            stream, forged = await self._forged.get()
+            for mark in forged:
+                self._suspend(mark)
+            for seq in chain.from_iterable(forged.values()):
+                await self._delete(stream, seq)
+
+    def _suspend(self, mark: str) -> None:
+        for rack in self._registry.of(self.name):
+            if mark_of(rack.rack) == mark and rack.state is State.APPROVED:
+                _log.error("suspended Rack %s of %s: %s", rack.rack, self.name, _FORGED)
+                with suppress(OSError):  # it holds as long as this Mixer runs
+                    self._registry.suspend(rack, "mixer", _FORGED)
+
+    async def _delete(self, stream: str, seq: int) -> None:
+        while True:
+            try:
+                await self.bus.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": True})
+            except ApiError:
+                return  # it is gone already
+            except BusError:
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    def _seen(self, stream: str, run: Tabulated) -> None:
+        if run.forged:
+            self._forged.put_nowait((stream, run.forged))
         for name, ns in run.racks.items():
             if (rack := self._registry.find(self.name, name)) is not None:
                 rack.last_seen_ns = max(rack.last_seen_ns, ns)

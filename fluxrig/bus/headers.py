@@ -16,6 +16,7 @@ MESSAGE_ID: Final = "Nats-Msg-Id"  # "<run of a publisher>.<parcel>", never used
 AFTER_ID: Final = "Nats-Expected-Last-Msg-Id"
 AFTER_SEQ: Final = "Nats-Expected-Last-Sequence"
 SOURCE: Final = "Nats-Stream-Source"  # by the hub: which of its sources brought the message
+CLAIMED: Final = f"{SOURCE} "  # by us: whoever made the message wrote such a header of its own
 
 
 _SOURCE_START: Final = f"{SOURCE}: ".encode()
@@ -37,6 +38,8 @@ def parse_block(block: bytes) -> dict[str, str]:
             headers[_text(name)] = _text(value)
     headers.pop(SOURCE, None)
     at = block.rfind(_SOURCE_START)
+    if block.count(_SOURCE_START) > 1:
+        headers[CLAIMED] = "1"
     if at >= 0:
         headers[SOURCE] = _text(block[at + len(_SOURCE_START) :].partition(_CRLF)[0])
     return headers

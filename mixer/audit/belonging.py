@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fluxrig.bus import Stored, mark_of
+from fluxrig.bus.headers import CLAIMED
 from fluxrig.message import ERROR
 from fluxrig.uns import SUBJECT_PREFIX, from_subject
 from mixer.audit.origin import Origin
@@ -23,6 +24,8 @@ def claim_fault(stored: Stored, origin: Origin) -> str:
     source = stored.source
     if source is None:
         return "the hub does not say by which source it came"
+    if CLAIMED in (stored.headers or {}):
+        return "its headers name a source besides that of the hub"
     if origin.rack is None or source.mark != mark_of(origin.rack):
         return f"it came by the source of {source.root}, which is not that of Rack {origin.rack}"
     if not source.takes(stored.subject):

@@ -27,6 +27,8 @@ class Parcel:
     """Offsets in the payload, int64."""
     repeated: int = 0
     reason: str = ""
+    forged: bool = False
+    """Whether no leaf that does as it should would have given it to the hub."""
 
     @property
     def rows(self) -> int:
@@ -94,6 +96,7 @@ def _check(parcels: Sequence[Parcel], decoded: Decoded) -> None:
     for parcel in parcels:
         if fault := claim_fault(parcel.stored, parcel.origin):
             parcel.disown(fault)
+            parcel.forged = True
         elif parcel.reason:
             parcel.set_aside(parcel.reason)
 

@@ -46,6 +46,8 @@ class Tabulated:
     """By Rack and leaf, as in `Marks`: the number of the last message among these."""
     racks: dict[str, int] = field(default_factory=dict)
     """By Rack: when the hub last stored something of it, ns since the Unix epoch."""
+    forged: dict[str, list[int]] = field(default_factory=dict)
+    """By the mark of the Rack whose leaf gave them to the hub: sequences of messages in another's name."""
     size: int = 0
     """How many rows there are in all tables together."""
     nbytes: int = 0
@@ -69,6 +71,8 @@ class Tabulated:
             self.leaves.setdefault(place, bytearray()).extend(other.leaves[place])
         self.marks |= other.marks
         self.racks |= other.racks
+        for mark, seqs in other.forged.items():
+            self.forged.setdefault(mark, []).extend(seqs)
         self.size += other.size
         self.nbytes += other.nbytes
 
@@ -92,6 +96,8 @@ def _note(result: Tabulated, parcels: list[Parcel], marks: Marks) -> None:
         origin = parcel.origin
         if origin.rack:
             result.racks[origin.rack] = parcel.stored.time_ns
+        if parcel.forged and parcel.stored.source is not None:
+            result.forged.setdefault(parcel.stored.source.mark, []).append(parcel.stored.seq)
         if origin.key is not None and origin.leaf_seq is not None:
             result.marks[origin.key] = marks[origin.key]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -43,19 +42,17 @@ class Pretender:
         }
         leaf.publish(self._asked["reply"], json.dumps(info).encode())
         await leaf.flushed()
-        await asyncio.sleep(0)
 
     def register(self, store: str) -> None:
         request = json.dumps({"leaves": {UNS: store}, "version": "1"}).encode()
         self._leaf.publish(f"fluxrig.mixer.{self._rack}.register", request, f"_INBOX.{self._rack}.x")
 
-    async def deliver(self, subject: str, payload: bytes, headers: bytes) -> None:
+    def deliver(self, subject: str, payload: bytes, headers: bytes) -> None:
         """Have the hub's stream take a message as if it were the next one of this Rack's."""
         self._sent += 1
         name, to = self._asked["config"]["name"], self._asked["config"]["deliver_subject"]
         place = f"$JS.ACK.{UNS}.{name}.1.{self._sent}.{self._sent}.{1_700_000_000_000_000_000 + self._sent}.0"
         self._leaf.publish(to, payload, f"{place}@{subject}", headers)
-        await self._leaf.flushed()
 
     def _asked_for(self) -> bool:
         for line, (subject, message) in zip(self._calls(), self._leaf.messages, strict=True):

@@ -12,6 +12,7 @@ from fluxrig.bus import UNS, Bus
 from fluxrig.bus.sources import restart_sources
 from fluxrig.codec import encode_sequence
 from mixer.audit.query import query
+from tests.processes import until_async
 
 from .plant import Plant, plant
 from .pretender import Pretender, header_block
@@ -37,21 +38,22 @@ async def test_nobody_learns_where_a_neighbour_is_asked_to_answer(site: Plant) -
 
 
 async def test_a_forged_position_does_not_move_a_neighbour(site: Plant) -> None:
-    """A leaf that writes into its headers how far another's was taken: also a hub that restarts goes on."""
+    """A leaf that forges how far another's was taken is put out, and a hub that starts again goes on."""
     bus = site.centre.mixer._projects["default"].bus
     hub = site.centre.mixer._hub.server
     async with site.leaf("mallory") as leaf:
         pretender = Pretender(leaf, "mallory")
         await pretender.be_sourced()
         for value in await _guesses(bus):
-            await pretender.deliver(
-                "fluxrig.uns.acme.good", b"x", f"NATS/1.0\r\nNats-Stream-Source: {value}zz".encode()
-            )
-        before = await _position(bus, "good")
-        assert before < 1 << 60
-        hub.kill()
-        restarts = hub.restarts
-        await until(lambda: hub.restarts > restarts)
+            header = f"NATS/1.0\r\nNats-Stream-Source: {value}zz".encode()
+            pretender.deliver("fluxrig.uns.acme.mallory", b"x", header)
+        await leaf.cut()
+    assert await _position(bus, "good") < 1 << 60
+    assert "suspended Rack mallory of default: it stored messages in another's name" in site.heard.lines
+    await until_async(lambda: _holes(bus), 2)
+    restarts = hub.restarts
+    hub.kill()
+    await until(lambda: hub.restarts > restarts)
     await site.undisturbed()
 
 
@@ -75,7 +77,7 @@ async def test_what_a_leaf_forges_ends_in_the_quarantine(site: Plant) -> None:
         await pretender.be_sourced()
         for subject in ("fluxrig.uns.acme.good", "fluxrig.uns.acme.liar", "fluxrig.uns.nobody"):
             for block in blocks:
-                await pretender.deliver(subject, forged, block)
+                pretender.deliver(subject, forged, block)
         await site.undisturbed()
         await until(lambda: len(_asked(site, "SELECT 1 FROM quarantine")) >= before + 18)
     await site.undisturbed()
@@ -100,8 +102,14 @@ async def _guesses(bus: Bus) -> list[str]:
     secret = ["0" * len(one) for one in filters[2].split(".")[3:]]
     guess = "\f".join([*filters[:2], ".".join(known + secret)])
     return [
+        f"$JS.ACK.d.a.{UNS}.c.1.{1 << 62}.1.1.0.x.",  # as old servers wrote it: of whichever source
         f"{name} {1 << 62} {guess} {guess} fluxrig.uns.acme.good ",
     ]
+
+
+async def _holes(bus: Bus) -> int:
+    state = (await bus.api(f"STREAM.INFO.{UNS}"))["state"]
+    return int(state["last_seq"] - state["first_seq"] + 1 - state["messages"])
 
 
 async def _position(bus: Bus, rack: str) -> int:
