@@ -124,7 +124,7 @@ class Store:
         self._cut_off_damage()
         for stream in self.publishers:
             try:
-                await self._look(stream, committed[stream] if committed else 0)
+                await self._look(stream, committed)
             except BusError as error:
                 log.debug("can't look at %s now: %s", stream, error)
 
@@ -146,12 +146,14 @@ class Store:
         for publisher in self.publishers.values():
             await publisher.close()
 
-    async def _look(self, stream: str, committed: int) -> None:
+    async def _look(self, stream: str, committed: Mapping[str, int] | None) -> None:
         """See what the stream holds, note what it dropped, and keep the record up."""
         publisher, record = self.publishers[stream], self.records[stream]
         used, limit = await stream_limits(self.leaf_bus, stream)
-        record.confirmed = max(record.confirmed, min(committed, publisher.next_number))
         oldest = await publisher.oldest()
+        # Asked for last: what was trimmed before `oldest` was confirmed by then.
+        confirmed = committed[stream] if committed else 0
+        record.confirmed = max(record.confirmed, min(confirmed, publisher.next_number))
         front = oldest.number if oldest and oldest.leaf == publisher.leaf else 0
         gone_from = max(record.front, record.confirmed)
         if front > gone_from:

@@ -395,4 +395,7 @@ class _Window:
 def _refusal(answer: bytes) -> _Interrupted:
     error = json.loads(answer).get("error", {})
     kind = _OutOfStep if error.get("err_code") in _WRONG_LAST else _Interrupted
-    return kind(f"nats-server says: {error.get('description', 'no reason given')}")
+    said = error.get("description", "no reason given")
+    if said == "maximum bytes exceeded":
+        return kind(f"the store is full ({said}); it goes on when the Mixer has some of it")
+    return kind(f"nats-server says: {said}")

@@ -102,6 +102,24 @@ async def test_block_drops_nothing_and_says_why_it_waits(tmp_path: Path) -> None
         assert await events(store) == []
 
 
+async def test_what_is_trimmed_while_the_store_is_looked_at_is_not_lost(tmp_path: Path) -> None:
+    """The Mixer confirms messages, and they are trimmed, between two questions of one look."""
+    committed = {UNS: 0, DEAD: 0}
+    async with opened(tmp_path, StoreSpec(SMALL, sync="1s")) as store:
+        publisher = store.publishers[UNS]
+        await publisher.store(parcels(0, 20, 100))
+        ask = publisher.oldest
+
+        async def oldest() -> Any:
+            committed[UNS] = 20
+            await publisher.release(20)
+            return await ask()
+
+        publisher.oldest = oldest  # type: ignore[method-assign]
+        await store.look(committed)
+        assert (store.health[UNS].dropped, store.health[UNS].lost) == (0, 0)
+
+
 class _Mixer:
     def __init__(self, committed: dict[str, int]) -> None:
         self.committed = committed
