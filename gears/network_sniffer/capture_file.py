@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import zlib
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _GZIP = b"\x1f\x8b"
-_GZIP_FIELD = 8
-"""No field of a gzip header or trailer is longer (RFC 1952); these are read whole."""
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+"""For zlib: a gzip header and trailer, and any window."""
 _BUFFER = 1 << 18
 
 
@@ -49,31 +48,78 @@ def read_packets(file: BinaryIO, name: str) -> Iterator[Packet]:
             raise CaptureError(
                 f"{name} is no capture: it starts with {magic.hex() or 'nothing'}; give a pcap or pcapng"
             )
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         raise CaptureDamaged(f"the gzip stream is damaged: {error}") from error
 
 
 class _Unpacked(io.RawIOBase):
-    """What is in a gzip stream as far as it is there: one that grows is not waited for longer than needed."""
+    """What is in a gzip stream (RFC 1952), of one member or several, as far as it is there.
+
+    One that grows is never waited for while something can be given: `gzip.GzipFile` waits for whole buffers.
+    """
 
     def __init__(self, packed: io.BufferedReader) -> None:
-        self._file = gzip.GzipFile(fileobj=cast("BinaryIO", _AsItComes(packed)))
+        self._packed = packed
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+        self._rest = b""
+        """What was read and not yet unpacked."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         with memoryview(buffer) as view:
-            data = self._file.read1(len(view))
+            data = self._next(len(view))
             view[: len(data)] = data
         return len(data)
 
+    def _next(self, size: int) -> bytes:
+        """Give at least a byte, or nothing at the end of the last member."""
+        while True:
+            if self._member.eof and not self._begin_member():
+                return b""
+            data = self._unpack(size)
+            if data:
+                return data
+            if not self._member.eof:
+                self._rest += self._packed.read1(_BUFFER)
+                if not self._rest:
+                    raise EOFError("it ends before its last member does")
 
-class _AsItComes:
-    """A file whose larger reads give what is there, as few bytes as that may be."""
+    def _unpack(self, size: int) -> bytes:
+        """Unpack up to `size` bytes. Raises zlib.error where there is damage and nothing before it."""
+        member = self._member.copy()
+        try:
+            data = self._member.decompress(self._rest, size)
+        except zlib.error:
+            # Of a call that meets damage nothing is given: byte by byte, all is given up to there.
+            self._member = member
+            return self._salvage(size)
+        self._rest = self._member.unconsumed_tail
+        return data
 
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
+    def _salvage(self, size: int) -> bytes:
+        data, rest = bytearray(), self._rest
+        for at in range(len(rest)):
+            self._rest = rest[at:]
+            try:
+                data += self._member.decompress(rest[at : at + 1], size - len(data))
+            except zlib.error:
+                if not data:
+                    raise
+                break
+            if len(data) == size:
+                self._rest = self._member.unconsumed_tail + rest[at + 1 :]
+                break
+        return bytes(data)
 
-    def read(self, size: int) -> bytes:
-        return self._file.read(size) if size <= _GZIP_FIELD else self._file.read1(size)
+    def _begin_member(self) -> bool:
+        """Go on with the next member, over zeros that pad the file; False: there is none."""
+        self._rest = self._member.unused_data.lstrip(b"\0")
+        while not self._rest:
+            more = self._packed.read1(_BUFFER)
+            if not more:
+                return False
+            self._rest = more.lstrip(b"\0")
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+        return True

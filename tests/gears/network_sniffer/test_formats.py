@@ -68,6 +68,29 @@ def test_gzip(wire, packets, tmp_path, write):
 
 
 @pytest.mark.parametrize("write", ["pcap_bytes", "pcapng_bytes"])
+@pytest.mark.parametrize("size", [7, 1000])
+def test_gzip_of_several_members(wire, packets, tmp_path, write, size):
+    """Members one after another are one capture (RFC 1952, 2.2), wherever they part it, with zeros behind."""
+    data = getattr(wire, write)(packets)
+    members = [data[at : at + size] for at in range(0, len(data), size)]
+    path = tmp_path / "capture.gz"
+    path.write_bytes(b"".join(gzip.compress(member) for member in (b"", *members)) + bytes(100))
+    assert list(read_capture(path)) == packets
+
+
+@pytest.mark.parametrize("damage", ["checksum", "junk"])
+def test_gzip_damaged_at_its_end(wire, packets, tmp_path, damage):
+    """A wrong checksum, or what is no member behind the last one, costs no packet before it and is told."""
+    whole = gzip.compress(wire.pcap_bytes(packets))
+    path = tmp_path / "capture.gz"
+    path.write_bytes(whole + b"junk" if damage == "junk" else whole[:-8] + bytes(4) + whole[-4:])
+    read = []
+    with pytest.raises(CaptureDamaged, match="gzip stream is damaged"):
+        read.extend(read_capture(path))
+    assert read == packets
+
+
+@pytest.mark.parametrize("write", ["pcap_bytes", "pcapng_bytes"])
 @pytest.mark.parametrize("compress", [False, True])
 def test_cut_anywhere(wire, packets, write, compress):
     """A file cut at any byte gives all whole packets before the cut, then says that it is damaged."""

@@ -191,7 +191,7 @@ def test_cap_net_raw_is_the_right(rights):
         "--preserve-status",
         "-s",
         "INT",
-        "2",
+        "30" if rights == "-net_raw" else "2",
         *sniff,
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)

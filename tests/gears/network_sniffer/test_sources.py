@@ -144,6 +144,19 @@ async def test_follow_gzip(wire, tmp_path):
         assert len(await running.exchanges(wire, 20)) == 20
 
 
+async def test_follow_gzip_of_several_members(wire, tmp_path):
+    """A compressed file that grows by members gives each as it comes, also after one that came in parts."""
+    data = wire.pcap_bytes(wire.plant_tape(20).packets)
+    members = [gzip.compress(data[at : at + 1500]) for at in range(0, len(data), 1500)]
+    path = tmp_path / "growing.pcap.gz"
+    path.write_bytes(members[0] + members[1][:100])
+    async with Running(Config(file=path, follow=True)) as running:
+        assert 1 <= len(await running.exchanges(wire, 1)) < 20
+        with path.open("ab") as file:
+            file.write(members[1][100:] + b"".join(members[2:]))
+        assert len(await running.exchanges(wire, 20)) == 20
+
+
 @pytest.mark.parametrize("kept", [0, 10, 1000])
 async def test_follow_truncated(wire, tmp_path, kept):
     """A followed file that is cut and written anew in place is read anew, also one cut within a packet."""
