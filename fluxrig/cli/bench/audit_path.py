@@ -175,12 +175,15 @@ def _rates(looks: list[Look], ended_s: float) -> dict[str, Any]:
 
 
 def _memory(looks: list[Look]) -> dict[str, Any]:
-    """Give the memory of the Mixer and its server: at its most, how it moves, and by process at the end."""
+    """Give the memory of the Mixer and its server: at its most, by process at the end, and how it moves.
+
+    The latter in the second half: in the first one caches fill.
+    """
     points = [(look.at_s / 60, sum(look.mixer.rss_bytes.values()) / 2**20) for look in looks]
     by_process = looks[-1].mixer.rss_bytes.items()
     return {
         "mixer_rss_mib": round(max(mib for _, mib in points)),
-        "mixer_rss_slope_mib_per_min": round(slope(points)),
+        "mixer_rss_slope_mib_per_min": round(slope(points[len(points) // 2 :])),
         "mixer_rss_by_process_mib": {name: round(size / 2**20) for name, size in by_process},
     }
 
