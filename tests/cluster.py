@@ -37,9 +37,16 @@ class Cluster:
     """The nodes, each of which can be killed and started again."""
 
     def __init__(
-        self, folder: Path, trusted_by_leaf_port: Path, nodes: int = NODES, *, jetstream: bool = True
+        self,
+        folder: Path,
+        trusted_by_leaf_port: Path,
+        nodes: int = NODES,
+        *,
+        jetstream: bool = True,
+        tls: bool = False,
     ) -> None:
         self.folder = folder
+        self._tls = tls
         self._jetstream = jetstream
         self.account = KeyPair.create(Kind.ACCOUNT)
         self.ports = [Ports.free() for _ in range(nodes)]
@@ -63,7 +70,8 @@ class Cluster:
 
     @property
     def urls(self) -> str:
-        return ",".join(f"nats://{HOST}:{ports.client}" for ports in self.ports)
+        scheme = "tls" if self._tls else "nats"
+        return ",".join(f"{scheme}://{HOST}:{ports.client}" for ports in self.ports)
 
     @property
     def leaf_addresses(self) -> list[str]:
@@ -75,14 +83,17 @@ class Cluster:
         options = ["--nats", self.urls]
         for name, file in files.items():
             options += [f"--{name}", str(self.folder / file)]
+        if self._tls:
+            options += ["--nats-ca", str(self.folder / "ca.pem")]
         for address in self.leaf_addresses:
             options += ["--leaf", address]
         return options
 
     async def connect(self) -> Bus:
         """Come in as the Mixer does."""
+        ca = self.folder / "ca.pem" if self._tls else None
         token, user = parse_credentials((self.folder / "mixer.creds").read_text())
-        return await Bus.connect(self.urls, Credentials(token, user), "test")
+        return await Bus.connect(self.urls, Credentials(token, user), "test", ca=ca)
 
     def start(self, node: int) -> None:
         config = self.folder / f"node-{node}.conf"
@@ -133,6 +144,8 @@ class Cluster:
                 },
             },
         }
+        if self._tls:
+            config["tls"] = {name: config["leafnodes"]["tls"][name] for name in ("cert_file", "key_file")}
         if not self._jetstream:
             del config["jetstream"]
         if len(self.ports) == 1:
@@ -146,11 +159,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(
-    folder: Path, trusted_by_leaf_port: Path, nodes: int = NODES, *, jetstream: bool = True
-) -> Iterator[Cluster]:
+def cluster(folder: Path, trusted_by_leaf_port: Path, nodes: int = NODES, **how: bool) -> Iterator[Cluster]:
     """Run one for the length of a `with`. Leaf ports take certificates of `trusted_by_leaf_port` (PEM)."""
-    one = Cluster(folder, trusted_by_leaf_port, nodes, jetstream=jetstream)
+    one = Cluster(folder, trusted_by_leaf_port, nodes, **how)
     try:
         for node in range(nodes):
             one.start(node)

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from fluxrig.bus import UNS, binary
-from fluxrig.errors import BusError
+from fluxrig.errors import BusError, FluxrigError
 from mixer.authority.identity import Authority
 from mixer.enrolment.client import ask
+from mixer.external_hub import External
 from mixer.folder import Folder
 from mixer.status import status
 from tests.cluster import Cluster, cluster
@@ -88,6 +89,7 @@ def test_a_killed_leader_takes_nothing_with_it(tmp_path: Path, nodes: Cluster) -
             before = plant.committed
             until(lambda: plant.committed > before + 3000, "messages under the next leader", 60)  # noqa: B023
             nodes.start(killed)
+        plant.kill_rack()
         after_storm = 5000 + plant.accepted
         until(lambda: plant.committed > after_storm, "messages of after the storm in Parquet", 120)
         assert plant.rack.stop(limit_s=60)[0] == 0, plant.rack.said()
@@ -95,14 +97,18 @@ def test_a_killed_leader_takes_nothing_with_it(tmp_path: Path, nodes: Cluster) -
     plant.check_ledger()
 
 
-def test_a_revoked_rack_is_taken_from_no_more(tmp_path: Path, node: Cluster) -> None:
-    """Where the Mixer can't put a Rack out it stops taking from it at once; commands work the same."""
+def test_a_revoked_rack_is_taken_from_no_more(tmp_path: Path, ca: Path) -> None:
+    """Where the Mixer can't put a Rack out it stops taking from it at once; commands work the same.
+
+    The server speaks TLS to its clients.
+    """
 
     async def sources() -> int:
         async with await node.connect() as bus:
             return len((await bus.api(f"STREAM.INFO.{UNS}"))["config"].get("sources") or [])
 
     with ExitStack() as stack:
+        node = stack.enter_context(cluster(tmp_path / "cluster", ca, 1, tls=True))
         plant = Plant.start(tmp_path, stack, CLUSTER=" ".join(node.options()))
         until(lambda: plant.committed > 100, "the first messages in Parquet", 60)
         folder = Folder(tmp_path / "mixer")
@@ -136,15 +142,34 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, node: Cluster) -> Non
         return refused(tmp_path, *(word for pair in changed.items() for word in pair))
 
     files = node.folder
-    assert "'nat://127.0.0.1' is not a URL" in with_(nats="nat://127.0.0.1")
     assert "connect call failed" in with_(nats=f"nats://127.0.0.1:{free_port()}").lower()
     assert "authorization violation" in with_(creds=str(files / "stranger.creds")).lower()
     assert "--account-key is refused" in with_(account_key=str(files / "stranger.nk"))
     assert "--replicas 3: JetStream refused STREAM.CREATE.UNS" in with_(replicas="3")
     assert "speaks no TLS" in with_(nats=node.urls.replace("nats:", "tls:"))
-    assert "holds no certificates" in with_(leaf_ca=str(files / "signing.nk"))
-    (files / "signing.nk").chmod(0o644)
-    assert "run chmod 600" in with_()
+
+
+def test_what_is_wrong_with_a_file_is_said_before_anything_is_tried(tmp_path: Path, ca: Path) -> None:
+    """A URL with a slip, files of another kind, and keys that others may read are errors at once."""
+    files = Cluster(tmp_path / "cluster", ca, 1).folder
+    creds, key = files / "mixer.creds", files / "signing.nk"
+    url = "nats://127.0.0.1"
+    for wrong in ("nat://127.0.0.1", "127.0.0.1", "nats://", "nats://h:99999", f"{url}, {url}", f"{url},"):
+        with pytest.raises(FluxrigError, match="is not a URL"):
+            External.load(wrong, creds)
+    with pytest.raises(FluxrigError, match="no user and password"):
+        External.load("nats://me:secret@127.0.0.1", creds)
+    with pytest.raises(FluxrigError, match="is no credentials file"):
+        External.load(url, key)
+    with pytest.raises(FluxrigError, match="holds no seed of an account"):
+        External.load(url, creds, account_key=creds)
+    with pytest.raises(FluxrigError, match="holds no certificates"):
+        External.load(url, creds, leaf_ca=key)
+    with pytest.raises(FluxrigError, match="is not host:port"):
+        External.load(url, creds, leaves=["a:b:c"])
+    key.chmod(0o644)
+    with pytest.raises(FluxrigError, match="run chmod 600"):
+        External.load(url, creds, account_key=key)
 
 
 def test_a_server_without_jetstream_is_told(tmp_path: Path, ca: Path) -> None:
