@@ -143,11 +143,12 @@ class Publisher:
     async def release(self, number: int, keep_bytes: int = 0) -> None:
         """Let the stream forget what comes before fluxMsg `number`, because it is safe elsewhere.
 
-        Nothing is forgotten while the stream holds less than `keep_bytes`. It always keeps its last message,
-        which says where numbers go on.
+        Nothing is forgotten while the stream holds less than `keep_bytes`, or an eighth of its limit where
+        that is less. It always keeps its last message, which says where numbers go on.
         """
-        state = (await self._bus.api(f"STREAM.INFO.{self.stream}"))["state"]
-        if not number or state["bytes"] < keep_bytes:
+        info = await self._bus.api(f"STREAM.INFO.{self.stream}")
+        state, limit = info["state"], info["config"]["max_bytes"]
+        if not number or state["bytes"] < (min(keep_bytes, limit // 8) if limit > 0 else keep_bytes):
             return
         found = await self._behind(number, state["first_seq"], state["last_seq"])
         if found is not None and found.seq > state["first_seq"]:

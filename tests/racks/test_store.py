@@ -120,6 +120,16 @@ async def test_what_is_trimmed_while_the_store_is_looked_at_is_not_lost(tmp_path
         assert (store.health[UNS].dropped, store.health[UNS].lost) == (0, 0)
 
 
+async def test_a_small_disk_is_trimmed_whatever_the_file_allows(tmp_path: Path) -> None:
+    """The disk may allow less than the Rack file: what is kept is a part of what the stream may hold."""
+    async with opened(tmp_path, StoreSpec(SMALL, sync="1s")) as store:
+        publisher = store.publishers[UNS]
+        await publisher.store(parcels(0, 60))
+        await publisher.release(60, keep_bytes=kept_bytes(8 << 30))
+        await store.look({UNS: 60, DEAD: 0})
+        assert store.health[UNS].bytes < SMALL // 8
+
+
 class _Mixer:
     def __init__(self, committed: dict[str, int]) -> None:
         self.committed = committed
