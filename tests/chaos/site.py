@@ -27,6 +27,7 @@ RACKS: Final = ("line-1", "line-2")
 ASSETS: Final = ("press", "oven")
 _PORT: Final = 7422
 _DISK_MIB: Final = 512
+_FAKED: Final = Path(__file__).with_name("faked")
 _FAKETIME: Final = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 _RACK_FILE: Final = """
@@ -68,6 +69,7 @@ class Part:
             "FAKETIME_TIMESTAMP_FILE": str(self._clock),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(_FAKED), os.environ.get("PYTHONPATH")))),
         }
         self.process = self._start(self._environ | (faked if own_clock else {}), options)
 
