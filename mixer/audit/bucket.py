@@ -18,7 +18,7 @@ from pyarrow import fs
 from fluxrig.errors import AuditError
 from mixer.audit.manifest import HEAD, FileEntry
 from mixer.audit.state import CHECKPOINT, State
-from mixer.audit.tables import TABLES, Table
+from mixer.audit.tables import TABLES, Table, hive
 
 SEGMENTS: Final = "manifest"
 """The folder of the objects that the manifest is cut into; each is named by the number of its first line."""
@@ -147,15 +147,13 @@ class Bucket:
         hours: bool,
     ) -> str:
         """Have DuckDB read through a dataset of pyarrow; partitions and most filters are handed down."""
-        hive = pa.schema(
-            [("project", pa.string()), ("date", pa.date32()), *([("hour", pa.int32())] if hours else [])]
-        )
+        partitions = hive(hours=hours)
         dataset = ds.dataset(
             [self._path(file.path) for file in files],
             filesystem=self._s3,
             format="parquet",
-            schema=pa.schema([*table.schema, *hive]),
-            partitioning=ds.partitioning(hive, flavor="hive"),
+            schema=pa.schema([*table.schema, *partitions]),
+            partitioning=ds.partitioning(partitions, flavor="hive"),
             partition_base_dir=self._path(table.name),
         )
         name = f"stored_{table.name}"

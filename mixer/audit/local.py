@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mixer.audit.layout import STAGED
 from mixer.audit.manifest import HEAD, NAME, FileEntry, digest
 from mixer.audit.state import CHECKPOINT, State
-from mixer.audit.tables import TABLES, Table
+from mixer.audit.tables import TABLES, Table, hive
 from mixer.audit.views import parquet
 
 
@@ -105,10 +106,14 @@ class Local:
         Where some were written before the table had all its columns, DuckDB takes the columns by name from
         the footers of all, and one file without rows has them whole.
         """
+        if not files:
+            name = f"stored_{table.name}"
+            db.register(name, pa.schema([*table.schema, *hive(hours=hours)]).empty_table())
+            return name
         is_uneven = any(file.columns != len(table.schema) for file in files)
         here = Local(self.folder.resolve())
         paths = [here.path(file.path) for file in files]
-        if is_uneven or not paths:
+        if is_uneven:
             paths.append(_empty(table, scratch.resolve(), hours=hours))
         listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         return parquet(f"[{listed}]", hours=hours, by_name=is_uneven)

@@ -111,7 +111,7 @@ def connect(store: Source, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConn
     spill = scratch / "spill"
     spill.mkdir(parents=True)
     folders = ", ".join(map(_quoted, [scratch, *([store.folder] if isinstance(store, Local) else [])]))
-    for statement in (
+    statements = (
         "SET TimeZone = 'UTC'",
         "SET enable_progress_bar = false",  # it would be drawn among the answers
         "CREATE MACRO now() AS get_current_timestamp()::TIMESTAMP",
@@ -125,8 +125,8 @@ def connect(store: Source, limits: Limits, scratch: Path) -> duckdb.DuckDBPyConn
         f"SET allowed_directories = [{folders}]",
         "SET enable_external_access = false",
         "SET lock_configuration = true",
-    ):
-        connection.sql(statement)
+    )
+    connection.execute("; ".join(statements))
     return connection
 
 

@@ -325,3 +325,9 @@ TABLES: Final = {
         QUARANTINE,
     )
 }
+
+
+def hive(*, hours: bool) -> pa.Schema:
+    """Give the columns that are in the paths of files alone; `hours`: of partitions by hour."""
+    fields = [("project", pa.string()), ("date", pa.date32())]
+    return pa.schema([*fields, *([("hour", pa.int32())] if hours else [])])
