@@ -31,7 +31,8 @@ RELOAD_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = (0.05, 5.0)
 _SETTLED_S: Final = 30.0  # a child that lived this long starts the back-off anew
 _LOG_BYTES: Final = 4 << 20
-_DISK_POLL_S: Final = 1.0
+_DISK_POLL_S: Final = 0.25
+_FULL_BYTES: Final = 1 << 20
 _ROOM_BYTES: Final = 8 << 20
 _MEMORY: Final = "192MiB"
 """Where Go's collector begins to work harder. Left alone, it keeps what JetStream has cached of the last ten
@@ -253,11 +254,22 @@ class NatsServer:
 
     async def _heal_full_disk(self) -> None:
         """Restart the child once there is room again: JetStream gives up a stream after a failed write."""
-        while not server_log.write_failed(said := server_log.tail(self._log_path, self._log_from)):  # noqa: ASYNC110
+        while not (why := self._nothing_stored()):  # noqa: ASYNC110 - a disk signals nothing
             await asyncio.sleep(_DISK_POLL_S)
-        self._report(f"nothing is stored in {self.store_dir}: {server_log.explain(said)}")
+        self._report(f"nothing is stored in {self.store_dir}: {why}")
         await self._room()
         self.kill()
+
+    def _nothing_stored(self) -> str:
+        """Say why the child may store nothing, or "". Its log is on the same disk, so it may be silent."""
+        said = server_log.tail(self._log_path, self._log_from)
+        if server_log.write_failed(said):
+            return server_log.explain(said)
+        return (
+            "no space left on device; free some disk space"
+            if _free_bytes(self.store_dir) < _FULL_BYTES
+            else ""
+        )
 
     async def _room(self) -> None:
         while self._is_full():  # noqa: ASYNC110 - a disk signals nothing

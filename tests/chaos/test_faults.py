@@ -148,19 +148,19 @@ def outage(one: Site) -> None:
 
 def leaf_disk_full(one: Site) -> None:
     with _full(one.disks["state-line-1"]):
-        one.pause(1.0, 3.0)
+        one.pause(1.0, 2.0)
 
 
 def start_on_full_disk(one: Site) -> None:
     """A Rack that is started again where there is no byte left waits for room."""
     with _full(one.disks["state-line-1"]):
         one.racks["line-1"].kill()
-        one.pause(1.0, 3.0)
+        one.pause(1.0, 2.0)
 
 
 def hub_disk_full(one: Site) -> None:
     with _full(one.disks["mixer/hub"]):
-        one.pause(1.0, 3.0)
+        one.pause(1.0, 2.0)
 
 
 @contextmanager
@@ -191,13 +191,13 @@ def _step(one: Site, seconds: int) -> None:
     for part in parts:
         part.step_clock(0)
         part.kill(own_clock=True)
-    one.pause(1.0, 2.0)
+    one.pause(0.5, 1.5)
     for part in parts:
         part.step_clock(seconds)
-    one.pause(1.5, 2.5)
+    one.pause(1.2, 2.0)
     for part in parts:
         part.kill(own_clock=True)
-    one.pause(1.0, 3.0)
+    one.pause(1.0, 2.0)
     for part in parts:
         part.kill()
 

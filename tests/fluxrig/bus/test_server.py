@@ -323,3 +323,16 @@ async def test_a_store_lost_and_made_anew_goes_on_above(tmp_path: Path) -> None:
             state = await stream_state(bus, "UNS")
             seqs.append((state.first_seq, state.last_seq))
     assert seqs[0][1] < seqs[1][0]
+
+
+async def test_a_full_disk_of_which_the_server_can_not_tell_is_seen(small_disk: Path) -> None:
+    """The server's log is on the same disk: it is started again when there is room, whatever it could say."""
+    troubles: list[str] = []
+    async with Leaf("press", small_disk / "leaf", sync="1s", on_trouble=troubles.append) as leaf:
+        waste = small_disk / "waste"
+        with suppress(OSError), waste.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        await until(lambda: any("no space left" in trouble for trouble in troubles))
+        waste.unlink()
+        await until(lambda: leaf.restarts == 1)
