@@ -70,7 +70,7 @@ def snake(
     if not Path("/proc/self/statm").exists():
         raise FluxrigError("the benchmark reads memory from /proc, which only Linux has")
     # A benchmark that is told to end stops its servers as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     found = _run(Plan(seconds, racks, batch, assets, sync), folder)
     if as_json:
         print_json(found)
